@@ -2,6 +2,11 @@
 
 import random
 from collections.abc import Callable
+from typing import Final
+
+RECONNECT_FACTOR: Final = 1.2
+"""The growth of the waits of a client for its server. A wait is then at most 0.4 times as long as the server has been
+away, plus the first wait; with a factor of 2, a client may stay away for twice as long as the server."""
 
 
 class Backoff:

@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from chatkit.cli.formats import wire_json
+from chatkit.core.json_decoder import decode_json
 from chatkit.core.mentions import MAX_MENTIONS
 from chatkit.core.model import (
     MAX_SEQ,
@@ -65,7 +66,6 @@ class ExportEnd(msgspec.Struct, frozen=True, tag="end"):
 Line: TypeAlias = ExportHeader | ExportedRoom | ExportEnd | Message
 
 _FIELDS: Final = frozenset(WireMessage.__struct_fields__)
-_decode = msgspec.json.Decoder().decode
 
 
 def format_line(line: ExportHeader | ExportedRoom | ExportEnd) -> str:
@@ -79,7 +79,7 @@ def parse_line(text: bytes) -> tuple[Line, set[str]]:
     The message has no epoch. Raise `BadInput` for anything else than a line of an export.
     """
     try:
-        fields = _decode(text)
+        fields = decode_json(text)
         if not isinstance(fields, dict):
             raise BadRequest("the line is not a JSON object")
         if "type" in fields:
@@ -94,7 +94,7 @@ def _check(line: ExportHeader | ExportedRoom | ExportEnd) -> ExportHeader | Expo
     if isinstance(line, ExportHeader) and line.version != VERSION:
         raise BadRequest(f"the file has version {line.version}, but this chatkit reads {VERSION}: upgrade chatkit")
     if isinstance(line, ExportedRoom):
-        check_room(line.room)
+        return msgspec.structs.replace(line, room=check_room(line.room))
     return line
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from chatkit.cli.times import unix_ms
 from chatkit.client.http import HistoryResult
-from chatkit.client.pagination import PAGE_MESSAGES, scroll
+from chatkit.client.pagination import PAGE_MESSAGES, PageProgress, scroll
 from chatkit.core.model import Cursor, Gap, Message
 from chatkit.core.reading import Filter
 from chatkit.core.relations import fold
@@ -113,6 +113,7 @@ class HistoryReader:
     async def _newest(self, count: int) -> AsyncIterator[Message | Gap]:
         selection = self._selection
         pages: list[Sequence[Message]] = []
+        progress = PageProgress()
         before: int | str | None = selection.before
         while count > 0:
             page = await self._source.history(
@@ -122,6 +123,7 @@ class HistoryReader:
                 raw=selection.raw,
                 **selection.filters,
             )
+            progress.check(page.messages)
             pages.append(page.messages)
             count -= len(page.messages)
             before = _older_than(page)
@@ -149,12 +151,14 @@ class HistoryReader:
     async def _entries(self, moment: datetime, wanted: int | None) -> list[Message]:
         """Return the entries before a time: all, or so many that more than `wanted` messages are among them."""
         pages: list[Sequence[Message]] = []
+        progress = PageProgress()
         before: int | None = None
         n_messages = 0
         while wanted is None or n_messages <= wanted:
             page = await self._source.history(
                 self._selection.room, before=before, limit=PAGE_MESSAGES, until=moment, raw=True
             )
+            progress.check(page.messages)
             pages.append(page.messages)
             n_messages += sum(entry.act is None for entry in page.messages)
             before = _older_than(page)

@@ -13,6 +13,7 @@ from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.options import BackendURL, Json, room_name, sender_name
 from chatkit.cli.output import begin_json, print_notice
 from chatkit.cli.progress import ProgressLine
+from chatkit.core.text import normalize
 from chatkit.errors import BadRequest
 from chatkit.wire.codes import ExitCode
 
@@ -129,7 +130,7 @@ def import_(
                 "import writes to a store, not to a server: give --backend, such as sqlite:///rooms.db, or sqlite://"
                 " for the store that 'chatkit serve' uses by default"
             )
-        names = tuple(name.removeprefix("#") for name in only or ())
+        names = tuple(normalize(name.removeprefix("#")) for name in only or ())
         options = ImportOptions(file, form, names, room and room_name(room), timezone, private, skip_bad)
         if json:
             begin_json()

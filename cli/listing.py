@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from chatkit.client.pagination import PageProgress
 from chatkit.client.validation import MessageListing
 from chatkit.core.model import Message
 
@@ -15,10 +16,12 @@ async def read_listing(read: Callable[..., Awaitable[MessageListing]], count: in
     `read` is `search` or `mentions` of a client; it is called with `before` and `limit`.
     """
     messages: list[Message] = []
+    progress = PageProgress()
     which: dict[str, Any] = {"before": None}
     while True:
         which["limit"] = PAGE_MESSAGES if count is None else min(count - len(messages), PAGE_MESSAGES)
         page = await read(**which)
+        progress.check(page.messages)
         messages += page.messages
         if page.cursor in {None, which["before"]} or len(messages) == count:
             return messages, page.cursor is not None

@@ -1,14 +1,18 @@
 """`chatkit mcp`: the tools for agents on standard input and output, over a server."""
 
+import io
+import sys
 from typing import Final
 
 import typer
 
 from chatkit.cli.exit_codes import report_errors
+from chatkit.cli.input import open_input
 from chatkit.cli.next_steps import with_next_step
 from chatkit.cli.options import DEFAULT_SERVER, SenderName, ServerURL, Token
+from chatkit.cli.output import StandardOutput, needs_reader
 from chatkit.cli.target import Target
-from chatkit.errors import BadRequest
+from chatkit.errors import BadRequest, ChatkitError
 
 GIVE_UP_S: Final = 15.0  # a tool reports an error if the server is away for so long: the agent decides what to do
 
@@ -34,14 +38,33 @@ def mcp(
     with report_errors(with_next_step):
         target = Target(ctx, server, None, name, token)
         _check_installed()
-        import asyncio
         import signal
-
-        from chatkit.mcp.stdio import AgentClient, serve
 
         # Ctrl-C ends the process at once: the SDK reads standard input in a thread, which cannot be cancelled.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        asyncio.run(serve(AgentClient(target.server, target.name, target.token, give_up_after_s=GIVE_UP_S)))
+        with needs_reader():
+            _serve(target)
+
+
+def _serve(target: Target) -> None:
+    """Serve one agent. Raise `InputFailed` or `OutputFailed` if a standard stream fails."""
+    import asyncio
+
+    from chatkit.mcp.stdio import AgentClient, serve
+
+    client = AgentClient(target.server, target.name, target.token, give_up_after_s=GIVE_UP_S)
+    stdin = io.TextIOWrapper(open_input(), encoding="utf-8-sig", errors="replace")
+    stdout = io.TextIOWrapper(io.BufferedWriter(StandardOutput(sys.stdout.fileno())), encoding="utf-8")
+    try:
+        asyncio.run(serve(client, stdin, stdout))
+    except* ChatkitError as errors:
+        raise _first_of(errors) from errors
+
+
+def _first_of(errors: BaseException) -> BaseException:
+    while isinstance(errors, BaseExceptionGroup):
+        errors = errors.exceptions[0]
+    return errors
 
 
 def _check_installed() -> None:

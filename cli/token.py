@@ -30,6 +30,7 @@ from chatkit.cli.target import Target
 from chatkit.cli.times import is_over, read_duration, read_end_ms, shown_time
 from chatkit.core.access import Grant, Right
 from chatkit.core.model import check_sender
+from chatkit.core.text import normalize
 from chatkit.core.token import TokenKind
 from chatkit.errors import BadRequest, NotFound
 
@@ -276,7 +277,8 @@ def token_facts(view: "TokenView") -> list[tuple[str, str]]:
 
 def find_tokens(views: Sequence["TokenView"], id_or_name: str) -> list["TokenView"]:
     """Return the token with an id, or else all tokens of a name. Raise `NotFound`."""
-    found = [view for view in views if view.id == id_or_name] or [view for view in views if view.name == id_or_name]
+    name = normalize(id_or_name)
+    found = [view for view in views if view.id == id_or_name] or [view for view in views if view.name == name]
     if not found:
         raise NotFound(f"there is no token {id_or_name!r}: 'chatkit token list --all' shows them")
     return found

@@ -1,5 +1,6 @@
 """`chatkit unread`: count what you have not read, and mark rooms as read."""
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,7 @@ from chatkit.cli.options import (
     message_seq,
     room_name,
 )
-from chatkit.cli.output import begin_json, print_lines, print_notice
+from chatkit.cli.output import begin_json, needs_reader, print_lines, print_notice
 from chatkit.cli.table import table, terminal_width
 from chatkit.cli.target import Target
 from chatkit.errors import BadRequest
@@ -117,7 +118,9 @@ async def mark_rooms(target: Target, rooms: Sequence[str], up_to: int | None, *,
         for room in chosen:
             marker = await source.mark(room, MAX_SEQ if up_to is None else up_to)
             if json:
-                print_lines([wire_json(MarkerView(room, marker))])
+                with needs_reader():  # the rooms that follow are not marked
+                    print_lines([wire_json(MarkerView(room, marker))])
+                    sys.stdout.flush()
             else:
                 print_notice(f"you have read {room} up to message {marker}")
     if not chosen and not json:

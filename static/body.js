@@ -134,7 +134,10 @@ class BlockParser {
       if (match) {
         const [marker, indent = "", digits] = match;
         const level = levelOf(indent.length, indents);
-        items.push({ level, number: digits === undefined ? null : Number(digits), text: line.slice(marker.length) });
+        const number = digits === undefined ? null : Number(digits);
+        // Another kind of marker begins another list, as in CommonMark.
+        if (level === 0 && items[0] && (items[0].number === null) !== (number === null)) break;
+        items.push({ level, number, text: line.slice(marker.length) });
       } else if (last && CONTINUED.test(line)) {
         last.text += `\n${line.trimStart()}`;
       } else {

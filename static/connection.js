@@ -13,10 +13,13 @@ import { ConnectionLost, readEvent, Refused, SUBPROTOCOL } from "./protocol.js";
  *   | {kind: "waiting", untilMs: number, reason: string}
  *   | {kind: "stopped", code: number, reason: string}} ConnectionState
  * @typedef {{resolve: (event: Event) => void, reject: (error: Error) => void, timer: number}} PendingAnswer
+ * @typedef {{socket: WebSocket, command: string, ref: number, frames: unknown[]}} Early what early.js has begun: a
+ *   socket that sends `command`, as JSON without its `ref`, when it opens, and what it has received
  */
 
 const FIRST_WAIT_MS = 500;
 const MAX_WAIT_MS = 30_000;
+const WAIT_GROWTH = 1.2; // not more, so that a page is back soon after a server that was restarted
 const STABLE_MS = 10_000; // after a connection this long, the back-off starts again
 const OPEN_WITHIN_MS = 10_000;
 const ANSWER_WITHIN_MS = 10_000; // an overdue answer ends the connection: the server or the network failed
@@ -33,6 +36,8 @@ export class Connection {
   #openedMs = 0;
   #timer = 0;
   #heartbeat = 0;
+  /** @type {Early | null} whose command has not been asked for yet */
+  #early = null;
   /** @type {ConnectionState} */
   #state = { kind: "stopped", code: 0, reason: "" };
 
@@ -62,11 +67,24 @@ export class Connection {
   open() {
     this.#drop("reopened");
     this.#set({ kind: "connecting" });
-    const socket = new WebSocket(this.owner.url(), SUBPROTOCOL);
+    const url = this.owner.url();
+    this.#early = takeEarly(url);
+    const socket = this.#early?.socket ?? new WebSocket(url, SUBPROTOCOL);
     this.#socket = socket;
     this.#timer = setTimeout(() => this.#lost(1006, "the server does not answer"), OPEN_WITHIN_MS);
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#lost(code, reason);
+    if (this.#early) this.#receiveEarly(this.#early);
+  }
+
+  /**
+   * Receive what came before, after the running task: until then, the owner adds its rooms.
+   * @param {Early} early
+   */
+  #receiveEarly({ socket, frames }) {
+    queueMicrotask(() => {
+      for (const frame of frames) if (this.#socket === socket) this.#receive(frame);
+    });
   }
 
   /** Reconnect now instead of after the back-off. */
@@ -100,9 +118,11 @@ export class Connection {
    * @returns {Promise<Event>}
    */
   ask(command) {
-    const ref = ++this.#refs;
+    const early = this.#early?.command === JSON.stringify(command) ? this.#early : null;
+    const ref = early?.ref ?? ++this.#refs;
     const sent = { ...command, ref };
-    if (!this.send(sent)) return Promise.reject(new ConnectionLost("not connected"));
+    if (early) this.#early = null; // it is sent
+    else if (!this.send(sent)) return Promise.reject(new ConnectionLost("not connected"));
     return new Promise((resolve, reject) => {
       const overdue = () => this.#lost(1006, "the server does not answer");
       this.#pending.set(ref, { resolve, reject, timer: setTimeout(overdue, ANSWER_WITHIN_MS) });
@@ -154,7 +174,7 @@ export class Connection {
     this.#drop(reason);
     if (code >= 4000 && code < 4500) return this.#set({ kind: "stopped", code, reason });
     // Half of the wait is random, so that the pages of a failed server do not all reconnect at the same moment.
-    const wait = Math.min(MAX_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#attempts++) * (0.5 + Math.random() / 2);
+    const wait = Math.min(MAX_WAIT_MS, FIRST_WAIT_MS * WAIT_GROWTH ** this.#attempts++) * (0.5 + Math.random() / 2);
     this.#set({ kind: "waiting", untilMs: Date.now() + wait, reason: reason || reasonOf(code) });
     this.#timer = setTimeout(() => this.open(), wait);
     if (!wasOpen) void this.#findReason();
@@ -170,7 +190,7 @@ export class Connection {
     clearTimeout(this.#timer);
     clearTimeout(this.#heartbeat);
     const socket = this.#socket;
-    this.#socket = null;
+    this.#socket = this.#early = null;
     if (socket) {
       // Closing a dead connection may take minutes; its late events are ignored.
       socket.onmessage = socket.onclose = null;
@@ -189,6 +209,21 @@ export class Connection {
     this.#state = state;
     this.owner.onState(state);
   }
+}
+
+/**
+ * Return what early.js has begun with an address, once. Anything else of it is closed.
+ * @param {string} url
+ * @returns {Early | null}
+ */
+function takeEarly(url) {
+  const page = /** @type {{chatkitEarly?: Early | null}} */ (/** @type {unknown} */ (globalThis));
+  const early = page.chatkitEarly;
+  page.chatkitEarly = null;
+  if (!early) return null;
+  if (early.socket.url === url && early.socket.readyState <= WebSocket.OPEN) return early;
+  early.socket.close();
+  return null;
 }
 
 /** @param {number} code */

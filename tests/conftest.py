@@ -12,6 +12,7 @@ from pathlib import Path
 
 import forking
 import pytest
+from copied_postgres import SHARED
 from hypothesis import settings
 
 from chatkit.core import fanout, presence, rooms
@@ -36,7 +37,17 @@ forking.install()
 settings.register_profile("tests", deadline=None)  # no test asserts anything about time
 settings.load_profile("tests")
 
-FOLDERS_OF_LONG_MODULES = ("bench", "end_to_end", "page", "server", "backends", "project", "cli", "protocols")
+FOLDERS_OF_LONG_MODULES = (
+    *("bench", "end_to_end", "backends", "page", "server", "litestar", "cli", "project", "mcp", "client"),
+    *("pytest_plugin", "hooks", "protocols", "core", "websocket"),
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder that all processes of the run share; the process that distributes the tests removes it."""
+    if SHARED not in os.environ:
+        os.environ[SHARED] = tempfile.mkdtemp(prefix="chatkit-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(SHARED)))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -78,4 +89,4 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "DELAY_S", 0.001)
     monkeypatch.setattr(presence, "INTERVAL_S", 0.01)
     monkeypatch.setattr(live_module, "MAX_RETRY_S", 0.001)
-    monkeypatch.setattr(fanout, "PACE", 0.0)
+    monkeypatch.setattr(fanout, "MAX_PAUSE_S", 0.0)

@@ -75,12 +75,20 @@ def _memory(parts: SplitResult, _make: bool) -> Backend:  # noqa: FBT001 - all o
 def _sqlite(parts: SplitResult, make: bool) -> Backend:  # noqa: FBT001 - all of one type
     from chatkit.backends.sqlite import SqliteBackend, Synchronous
 
-    synchronous = _options(parts, {"synchronous"}).get("synchronous", "normal")
+    options = _options(parts, {"synchronous", "search"})
+    synchronous = options.get("synchronous", "normal")
     if synchronous not in get_args(Synchronous):
         raise BadBackendURL(f"sqlite:///…?synchronous= must be normal or full, not {synchronous!r}")
+    search = options.get("search", "scan")
+    if search not in {"scan", "index"}:
+        raise BadBackendURL(f"sqlite:///…?search= must be scan or index, not {search!r}")
     path = _sqlite_path(parts)
     return SqliteBackend(
-        path or _default_path(), synchronous=cast("Synchronous", synchronous), make=make, make_folder=path is None
+        path or _default_path(),
+        synchronous=cast("Synchronous", synchronous),
+        make=make,
+        make_folder=path is None,
+        indexes=search == "index",
     )
 
 

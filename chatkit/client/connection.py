@@ -14,7 +14,7 @@ import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from chatkit.backoff import Backoff
+from chatkit.backoff import RECONNECT_FACTOR, Backoff
 from chatkit.client.answer_deadline import AnswerDeadline
 from chatkit.client.endpoint import Endpoint
 from chatkit.client.follower import FollowState, LiveEvent, RoomFollower
@@ -126,7 +126,7 @@ class PersistentConnection:
             self._end(Unavailable("the client was closed"))
 
     async def _keep_connected(self) -> None:
-        backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
+        backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, factor=RECONNECT_FACTOR)
         lost_at: float | None = None
         while True:
             connected_at = None

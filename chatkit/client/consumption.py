@@ -12,7 +12,7 @@ from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
-from chatkit.backoff import Backoff
+from chatkit.backoff import RECONNECT_FACTOR, Backoff
 from chatkit.client.consumer_calls import ConsumerCalls
 from chatkit.client.signals import ConnectionLost, ConnectionRestored, ConnectionWatcher, Item
 from chatkit.core.consumer import MAX_REASON_CHARS, Taken
@@ -95,7 +95,7 @@ class Consumption:
         self._size = options.limit if options.ordered else 1  # of the next lease
         self._failing: dict[int, Backoff] = {}  # by the number of a message that has failed
         self._lost_at: float | None = None  # since when the server does not answer
-        self._reconnect = Backoff(RECONNECT_S, MAX_RECONNECT_S)
+        self._reconnect = Backoff(RECONNECT_S, MAX_RECONNECT_S, factor=RECONNECT_FACTOR)
         self._settling = asyncio.Lock()  # of `_Lease.done`: an acknowledgement ends before the next begins
         self._changed = asyncio.Event()  # set when the keeper has another time to wait for
         self._is_closing = False

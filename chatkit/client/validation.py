@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from chatkit.core.json_decoder import JsonDecoder
 from chatkit.core.message_state import MAX_LISTED_NAMES
 from chatkit.core.model import MAX_TIME_MS, Cursor, Gap, Member, Message, check_data, parse_time
 from chatkit.core.reading import RoomUnread
@@ -64,7 +65,7 @@ def incompatible(reason: object) -> Unavailable:
 def decode(answer: bytes, kind: type[ValueT]) -> ValueT:
     """Parse the JSON body of an answer; raise `Unavailable`."""
     try:
-        return msgspec.json.decode(answer, type=kind)
+        return JsonDecoder[ValueT](kind).decode(answer)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise incompatible(error) from error
 

@@ -38,7 +38,7 @@ def decode(record: Record, kind: type[Value]) -> Value | None:
         return None
     try:
         return msgspec.json.decode(record.value, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StoreError(f"the {record.kind} {record.key!r} cannot be read: {error}") from error
 
 

@@ -142,6 +142,18 @@ class Backend(ABC):
         `where`, nor appends. After it is cancelled, its work MUST end soon.
         """
 
+    async def find_rooms(
+        self,
+        rooms: Sequence[str],
+        where: Filter,  # noqa: ARG002 - this default does not examine messages
+    ) -> Collection[str]:
+        """Return those of some rooms, of at most a thousand, that may have a message that matches in a `folded` read.
+
+        MUST return every room that has one, and MAY return others: a search in many rooms reads only these. `where` has
+        a `search`, and may have times; MAY ignore the times. The caller limits the number of messages in the rooms.
+        """
+        return rooms
+
     def change_mark(self) -> int | None:
         """Return a value that every change of the store, by any process, replaces by another one. MUST NOT wait.
 

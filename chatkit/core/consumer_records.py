@@ -55,7 +55,7 @@ def decode(record: Record | None) -> ConsumerState | None:
         return None
     try:
         return msgspec.json.decode(record.value, type=ConsumerState)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StoreError(f"the consumer {record.key!r} cannot be read: {error}") from error
 
 

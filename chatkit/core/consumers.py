@@ -27,6 +27,7 @@ from chatkit.core.consumer_records import CONSUMER, ConsumerRecords, decode, key
 from chatkit.core.consumer_state import ConsumerState
 from chatkit.core.model import MAX_ROOM_CHARS, Cursor, Head
 from chatkit.core.records import RecordChanges
+from chatkit.core.room_pages import read_heads
 from chatkit.errors import BadRequest
 
 MAX_CONSUMERS: Final = 10_000  # in a room: a list of them has a few megabytes
@@ -105,9 +106,10 @@ class Consumers:
 
     async def statuses(self, room: str | None = None) -> list[ConsumerStatus]:
         """Return the consumers of a room, or of all, in the order of rooms and names."""
-        heads = {info.room: info.head for info in await self._backend.rooms()}
+        records = await self._records.scan(room)
+        heads = await read_heads(self._backend, {parse_key(record.key)[0] for record in records})
         found = []
-        for index, record in enumerate(await self._records.scan(room)):
+        for index, record in enumerate(records):
             if index % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
             state = decode(record)

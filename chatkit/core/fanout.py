@@ -1,7 +1,8 @@
 """The fan-out: wakes the readers of rooms that grew, a bounded number in each turn of the event loop, each room paced.
 
 To wake a reader costs hardly more for a hundred messages than for one. So a room pauses after each delivery, for a time
-that grows with the cost of that delivery, or until it has enough to deliver. No room waits for the pause of another.
+that grows with the cost of that delivery, or until it has enough to deliver. The pause is short while the processor is
+idle, and long while other work needs it. No room waits for the pause of another.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from itertools import count, islice
 from math import inf
-from time import perf_counter
+from time import perf_counter, process_time
 
 from chatkit.core.measures import Histogram
 from chatkit.core.room import Room, Wake
@@ -19,7 +20,8 @@ from chatkit.core.room import Room, Wake
 WAKES_A_TURN = 128  # readers woken in one turn of the loop, then it commits: senders and readers share the processor
 BACKLOG_TURNS = 12  # turns in which all readers that are due are woken: with more of them, a turn wakes more
 WAKES_A_ROOM = 512  # readers of one room woken in a row: a giant room must not delay small ones
-PACE = 8.0  # the pause of a room, as a multiple of the cost of its delivery
+MOST_SHARE, LEAST_SHARE = 1 / 2, 1 / 9  # of the processor's time that one room's deliveries take
+RESERVE = 1.5  # times other work's share is left to it: more than it took, because it may have waited for the processor
 MAX_PAUSE_S = 0.02  # the longest pause: a delay that no reader notices
 MIN_PAUSE_S = 0.0005  # the precision of the loop's timers: a shorter pause is left out
 ENOUGH_CHARS = 1 << 14  # of one room, end its pause: from here on, bytes dominate the cost of a write, not the call
@@ -67,11 +69,17 @@ class _PacedRoom:
 
 
 class Fanout:
-    """Wakes the readers of rooms that grew, room by room. `clock` returns seconds, like the time of the event loop."""
+    """Wakes the readers of rooms that grew, room by room.
 
-    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
+    `clock` returns seconds, like the time of the event loop, and `work_clock` the seconds that this process has worked.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = perf_counter, work_clock: Callable[[], float] = process_time
+    ) -> None:
         self.durations = Histogram()  # of the deliveries, from the growth of a room until its last reader is woken
         self._clock = clock
+        self._work_clock = work_clock
         self._rooms: dict[Room, _PacedRoom] = {}
         self._quiet: deque[_PacedRoom] = deque()  # due rooms that are served first
         self._due: deque[_PacedRoom] = deque()  # all others that are due, in their order
@@ -157,7 +165,7 @@ class Fanout:
         room = paced.room
         self.durations.observe(now - paced.began_with)
         room.delivered_at = now
-        pause_s = min(PACE * paced.cost_s, MAX_PAUSE_S)
+        pause_s = self._choose_pause(paced, now)
         if pause_s >= MIN_PAUSE_S:
             paced.paused_until = now + pause_s
             heappush(self._pauses, (paced.paused_until, next(self._numbers), paced))
@@ -165,6 +173,17 @@ class Fanout:
             self._enqueue(paced, self._due)
         else:
             del self._rooms[room]
+
+    def _choose_pause(self, paced: _PacedRoom, now: float) -> float:
+        """Return how long a room pauses after a delivery, so that its deliveries get their share of the processor."""
+        cost_s = paced.cost_s
+        if _pause_for(cost_s, LEAST_SHARE) < MIN_PAUSE_S:
+            return 0.0
+        worked_s = self._work_clock()
+        before, worked_before_s = paced.room.work
+        paced.room.work = now, worked_s
+        others = (worked_s - worked_before_s - cost_s) / (now - before)
+        return _pause_for(cost_s, min(max(1 - RESERVE * others, LEAST_SHARE), MOST_SHARE))
 
     def _end_pauses(self, now: float) -> None:
         pauses = self._pauses
@@ -193,3 +212,8 @@ class Fanout:
         self._timer_at = inf
         if not self._is_scheduled:
             self._wake()
+
+
+def _pause_for(cost_s: float, share: float) -> float:
+    """Return the pause after which a delivery has taken a share of the time, or the longest pause."""
+    return min(cost_s * (1 / share - 1), MAX_PAUSE_S)

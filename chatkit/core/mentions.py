@@ -11,14 +11,17 @@ from msgspec.structs import replace
 from chatkit.core.access import is_system_room
 from chatkit.core.access_table import AccessTable
 from chatkit.core.message_state import Act
-from chatkit.core.model import MAX_SENDER_CHARS, Draft
+from chatkit.core.model import MAX_DECOMPOSED, MAX_SENDER_CHARS, Draft
 from chatkit.core.roster import Roster
+from chatkit.core.text import normalize
 
 MAX_MENTIONS: Final = 32  # signs `@` of one message behind which a name is looked for: this bounds the work
 MAX_EXAMINED: Final = 32  # members of a room whose names' beginnings are looked for before anything else
 MAX_SCANNED_CHARS: Final = 1_000  # of a body, once for each beginning
 MAX_ROOMS: Final = 1_000  # of which the beginnings are kept
 
+_MAX_CHARS: Final = MAX_SENDER_CHARS + 2  # a name, and what shows that a word ends there
+_MAX_RAW_CHARS: Final = _MAX_CHARS * MAX_DECOMPOSED
 _AT: Final = re.compile(r"@(?<!\w@)(?=\S)")  # not the one in an address of electronic mail
 _WORD_END: Final = re.compile(r"(?!\w|-[^\W_])")  # of ASCII text: in other scripts, a mark continues a word as well
 
@@ -87,11 +90,11 @@ def find_mentions(body: str, known_name: Callable[[str], str | None]) -> tuple[s
     """Return the names that a body mentions, each once, in their order.
 
     After an `@`, the longest text that is a name counts, if a word ends there: `@release-bot` never mentions `release`.
-    `known_name` returns the name that a text stands for, or None if it is no name. It is called at most
+    `known_name` returns the name that a text in NFC stands for, or None if it is no name. It is called at most
     `MAX_SENDER_CHARS` times for each of the first `MAX_MENTIONS` signs, and once for text that is repeated.
     """
     starts = [at.end() for at in islice(_AT.finditer(body), MAX_MENTIONS)]
-    texts = dict.fromkeys([body[start : start + MAX_SENDER_CHARS + 2] for start in starts])
+    texts = dict.fromkeys([normalize(body[start : start + _MAX_RAW_CHARS])[:_MAX_CHARS] for start in starts])
     names = [_longest_name(text, known_name) for text in texts]
     return tuple(dict.fromkeys([name for name in names if name is not None]))
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, TypeAlias, assert_never
 
 import msgspec
 
+from chatkit.core.json_decoder import decode_json
 from chatkit.core.message_state import Act, MessageState, check_emoji
 from chatkit.core.text import BLANKS, has_invisible, normalize
 from chatkit.errors import BadBody, BadCursor, BadName, BadRequest, TooLarge
@@ -327,7 +328,7 @@ def check_data(data: Any, max_bytes: int) -> Any:
         raise TooLarge("data", max_bytes)
     try:
         # So a tuple becomes a list in every store, not only in those that store JSON.
-        data = msgspec.json.decode(encoded)
+        data = decode_json(encoded)
     except (ValueError, RecursionError) as error:
         raise BadBody("data is a JSON value") from error
     if encoded.count(b"[") + encoded.count(b"{") > MAX_DATA_DEPTH and _depth(data) > MAX_DATA_DEPTH:

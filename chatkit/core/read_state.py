@@ -15,6 +15,7 @@ from chatkit.core.access_store import AT_ONCE
 from chatkit.core.backend import Backend, MentionPosition, RoomUnread
 from chatkit.core.model import ANONYMOUS, Cursor, Message
 from chatkit.core.records import Record, RecordChanges
+from chatkit.core.room_pages import read_heads
 from chatkit.errors import BadCursor, Forbidden, NotFound, VersionConflict
 
 MARKER: Final = "marker"  # the kind of the records, by name and room
@@ -86,9 +87,9 @@ class ReadState:
 
     async def unread(self, name: str, may_read: Callable[[str], bool]) -> list[RoomUnread]:
         """Return what a name has not read, in each room that it may read and has marked, or that mentions it."""
-        known = await self._markers(name)
-        epochs = {info.room: info.head.epoch for info in await self._backend.rooms()} if known else {}
-        markers = {room: at.seq if epochs.get(room) == at.epoch else 0 for room, at in known.items() if may_read(room)}
+        known = {room: at for room, at in (await self._markers(name)).items() if may_read(room)}
+        heads = await read_heads(self._backend, known)
+        markers = {room: known[room].seq if known[room].epoch == head.epoch else 0 for room, head in heads.items()}
         found = await self._backend.count_unread(name, markers)
         return [
             replace(each, marker=min(each.marker, each.last))

@@ -73,6 +73,7 @@ class Room:
         "name",
         "readers",
         "tail",
+        "work",
     )
 
     def __init__(
@@ -83,6 +84,7 @@ class Room:
         # Each reader's callback, in the order in which the readers came: none is moved when another comes or leaves.
         self.readers: dict[RoomReader, Wake] = {}
         self.delivered_at = -inf  # when the fan-out last woke the readers, by its clock
+        self.work = (-inf, 0.0)  # when it last chose a pause, and how long the process had worked by then
         self.n_users = 0  # readers, and subscribe calls in progress: the room is kept as long as there are any
         self.is_open = False
         self.lock = asyncio.Lock()  # held while the room is opened or closed: a late unwatch must not end a new watch

@@ -7,7 +7,7 @@ order of the rooms' names, which stays the same while people write.
 
 import heapq
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Annotated, Final, NamedTuple, Self, TypeAlias
 
 import msgspec
@@ -16,11 +16,15 @@ from msgspec.structs import replace
 from chatkit.core.backend import Backend, Filter, MentionPosition, RoomInfo
 from chatkit.core.model import Message
 from chatkit.core.page_size import cut_page
-from chatkit.core.slices import Deadline, search_room
+from chatkit.core.slices import FIRST_SLICE, Deadline, next_size, search_room
 from chatkit.errors import BadCursor
 
 MARK: Final = "~"  # the first character of a position in the rest of the rooms
 MAX_POSITION_CHARS: Final = 2_000  # four names of rooms, and some numbers
+MAX_GROUP: Final = (
+    1_000  # rooms that are examined together: their names take the event loop some tenths of a millisecond
+)
+ROOM_MESSAGES: Final = 10  # how a room counts: it costs a store about as much as so many messages
 
 RoomsFrom: TypeAlias = Callable[[str], AsyncIterator[RoomInfo]]
 """Iterates over the rooms to search, in the order of their names, from the first one that is not before a name."""
@@ -64,7 +68,7 @@ class SearchPosition(msgspec.Struct, frozen=True, array_like=True):
             raise BadCursor(text[:MAX_POSITION_CHARS])
         try:
             found = msgspec.json.decode(urlsafe_b64decode(text[1:].encode()), type=cls)
-        except (ValueError, msgspec.MsgspecError) as error:
+        except (ValueError, msgspec.MsgspecError, RecursionError) as error:
             raise BadCursor(text) from error
         if found.rest is None or "\0" in found.rest.room:
             raise BadCursor(text)
@@ -113,12 +117,14 @@ async def _search_newest(asked: _Asked) -> SearchHits:
     infos.sort(key=lambda info: (info.time_ms, info.room), reverse=True)
     hits: list[_Hit] = []  # a heap of one more than `limit`: the oldest of those that are kept is the first
     cut: tuple[RoomInfo, int | None] | None = None
-    for n, info in enumerate(infos):
+    is_first = True
+    async for info in search.screen(_each(infos)):
         if len(hits) > asked.limit and info.time_ms < hits[0][0].time_ms:
             break  # no other room has a newer hit
-        if n and search.is_over:
+        if search.is_over and not is_first:
             cut = info, None
             break
+        is_first = False
         found, reached = await search.read(info, None, asked.limit + 1)
         for hit in found:
             if len(hits) <= asked.limit:
@@ -142,7 +148,7 @@ async def _search_rest(asked: _Asked, rest: Rest) -> SearchHits:
     found: list[Message] = []
     following: Rest | None = None
     is_first = True
-    async for info in asked.rooms_from(rest.room):
+    async for info in search.screen(asked.rooms_from(rest.room)):
         if not is_first and (search.is_over or len(found) >= asked.limit):
             following = replace(rest, room=info.room, seq=None, newer_seq=None)
             break
@@ -193,6 +199,29 @@ class _RoomSearch:
         """Whether the time of the page has ended."""
         return self._deadline.left_s <= 0
 
+    async def screen(self, infos: AsyncIterator[RoomInfo]) -> AsyncIterator[RoomInfo]:
+        """Iterate over the rooms that may have hits. Rooms with few messages are examined together."""
+        size, n_messages = FIRST_SLICE, 0
+        group: list[RoomInfo] = []
+        async for info in infos:
+            n_more = ROOM_MESSAGES + info.head.last - info.head.first
+            if group and (n_messages + n_more > size or len(group) == MAX_GROUP):
+                began_s = self._deadline.left_s
+                for each in await self._screen_group(group):
+                    yield each
+                size = max(next_size(size, began_s - self._deadline.left_s, self._deadline.left_s), FIRST_SLICE)
+                group, n_messages = [], 0
+            group.append(info)
+            n_messages += n_more
+        for each in await self._screen_group(group):
+            yield each
+
+    async def _screen_group(self, group: Sequence[RoomInfo]) -> Sequence[RoomInfo]:
+        if len(group) == 1 or self.is_over:
+            return group
+        found = set(await self._backend.find_rooms([info.room for info in group], self._where))
+        return [info for info in group if info.room in found]
+
     async def read(self, info: RoomInfo, start: int | None, limit: int) -> tuple[list[_Hit], int | None]:
         """Return the newest hits of a room below a number, and the number that was reached if the time has ended."""
         found: list[_Hit] = []
@@ -237,6 +266,11 @@ class _RoomSearch:
                 return False, reached
             time_ms = page.messages[0].time_ms
         return (time_ms, info.room) <= (rest.cut_time_ms, rest.cut_room), None
+
+
+async def _each(infos: Iterable[RoomInfo]) -> AsyncIterator[RoomInfo]:
+    for info in infos:
+        yield info
 
 
 def _position(message: Message) -> MentionPosition:

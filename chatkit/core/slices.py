@@ -15,6 +15,7 @@ from chatkit.core.model import Head
 SEARCH_S: Final = 0.25  # of the store's time for one page: a client that waits sees that the search continues
 FIRST_SLICE: Final = 1_000  # messages, examined whatever time it takes, so that every read makes progress
 GROWTH: Final = 4  # of slices: what is read twice is then at most a third of all that is read
+MAX_GROWTH: Final = 250_000  # messages: those behind may cost a store with an index far more than those before
 
 
 class SearchedPage(NamedTuple):
@@ -81,7 +82,7 @@ async def search_room(
             continue
         if part.is_last or not page.complete:
             return SearchedPage(page, None)
-        wanted = _next_size(size, began_s - deadline.left_s, deadline.left_s)
+        wanted = next_size(size, began_s - deadline.left_s, deadline.left_s)
         if wanted < (2 * size if page.messages else FIRST_SLICE):
             return SearchedPage(replace(page, complete=False), part.reached)
         if not page.messages:
@@ -100,6 +101,6 @@ def _slice(head: Head, after: int | None, before: int | None, size: int) -> _Sli
     return _Slice(after, before if is_last else reached + 1, None, reached, is_last)
 
 
-def _next_size(size: int, took_s: float, left_s: float) -> int:
+def next_size(size: int, took_s: float, left_s: float) -> int:
     """Return how many messages can be examined in the time that is left, if the next ones take as long as the last."""
-    return int(size * min(GROWTH, left_s / max(took_s, 1e-6)))
+    return min(int(size * min(GROWTH, left_s / max(took_s, 1e-6))), size + MAX_GROWTH)

@@ -1,5 +1,8 @@
 """MCP on standard input and output: the tools use a client of a chatkit server."""
 
+from typing import TextIO
+
+import anyio
 from mcp.server.stdio import stdio_server
 
 from chatkit.client import Client
@@ -16,8 +19,12 @@ class AgentClient(Client):
         return connection.name
 
 
-async def serve(client: AgentClient) -> None:
-    """Serve one agent until its input ends."""
-    async with client, stdio_server() as (requests, answers):
+async def serve(client: AgentClient, stdin: TextIO, stdout: TextIO) -> None:
+    """Serve one agent, which writes to `stdin` and reads `stdout`, until its input ends.
+
+    The errors of the streams are raised, in groups.
+    """
+    streams = anyio.wrap_file(stdin), anyio.wrap_file(stdout)
+    async with client, stdio_server(*streams) as (requests, answers):
         server = make_server(client)
         await server.run(requests, answers, server.create_initialization_options())

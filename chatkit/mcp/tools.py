@@ -11,6 +11,7 @@ from typing import NamedTuple
 from chatkit.core.message_state import Act
 from chatkit.core.model import Cursor, Gap, Message, Receipt
 from chatkit.core.reading import MentionPosition
+from chatkit.core.text import fold
 from chatkit.errors import BadRequest
 from chatkit.mcp.arguments import (
     MAX_MESSAGES,
@@ -38,6 +39,7 @@ from chatkit.mcp.results import (
 )
 from chatkit.mcp.room_access import RoomAccess, RoomListing, RoomPage
 from chatkit.mcp.text import gap_line, message_lines, room_lines, unread_lines
+from chatkit.wire.http import RoomView
 from chatkit.wire.protocol import Position, WireGap, WireUnread, position
 
 
@@ -50,12 +52,17 @@ class ToolAnswer(NamedTuple):
 
 async def list_rooms(access: RoomAccess, arguments: ListRoomsArguments) -> ToolAnswer:
     """List the rooms that the identity may read."""
-    part = arguments.contains.casefold()
-    found = [room for room in await access.rooms() if part in room.room.casefold() or part in room.topic.casefold()]
+    rooms = await access.rooms()
+    found = await asyncio.to_thread(_rooms_with, fold(arguments.contains), rooms)  # there may be many
     result = RoomsResult(rooms=found[: arguments.limit], n_more=max(0, len(found) - arguments.limit))
     lines = room_lines(result.rooms) or ["No room."]
     more = [f"{result.n_more} more rooms: use contains, or a larger limit."] if result.n_more else []
     return ToolAnswer(result, "\n".join(lines + more))
+
+
+def _rooms_with(part: str, rooms: Sequence[RoomView]) -> list[RoomView]:
+    """Return the rooms whose name or topic contains a folded text."""
+    return [room for room in rooms if part in fold(room.room) or part in fold(room.topic)]
 
 
 # Reading

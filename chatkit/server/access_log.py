@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
+from chatkit.core.token import MAX_SECRET_CHARS
 from chatkit.server.client_address import TrustedProxies
 from chatkit.server.token_masking import mask_tokens
 from chatkit.websocket.codes import CloseCode
@@ -16,6 +17,7 @@ from chatkit.websocket.direct import DIRECT, DirectSocket, Receiver
 
 LOGGER: Final = "chatkit.access"
 FIELDS: Final = "fields"  # the attribute of a log record that has the values of a line by name
+MAX_MASKED_CHARS: Final = 1_000  # of an address: to mask them takes a millisecond
 MAX_PATH_CHARS: Final = 500  # enough for every path of the API with its query; a head may have 16 KiB
 
 # Of any ASGI application, not only of Litestar: `chatkit serve app:app` logs in the same way.
@@ -80,8 +82,12 @@ def _address_of(scope: Scope, proxies: TrustedProxies) -> str:
 def _path_of(scope: Scope) -> str:
     path = scope["raw_path"].decode("ascii", "backslashreplace")
     query = scope["query_string"].decode("ascii", "backslashreplace")
-    masked = mask_tokens(f"{path}?{query}" if query else path)
-    return masked if len(masked) <= MAX_PATH_CHARS else f"{masked[:MAX_PATH_CHARS]}…"
+    sent = f"{path}?{query}" if query else path
+    masked = mask_tokens(sent[:MAX_MASKED_CHARS])
+    if len(sent) > MAX_MASKED_CHARS and len(masked) <= MAX_PATH_CHARS + MAX_SECRET_CHARS:
+        masked = masked[: max(map(masked.rfind, "/?&")) + 1]  # the part that was cut off may be that of a token
+    is_whole = len(sent) <= MAX_MASKED_CHARS and len(masked) <= MAX_PATH_CHARS
+    return masked if is_whole else f"{masked[:MAX_PATH_CHARS]}…"
 
 
 class AccessLog:

@@ -2,13 +2,15 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import Any
+from copy import copy
+from functools import cache, lru_cache, partial
+from typing import Any, Self
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.events import SimpleEventEmitter
 from litestar.exceptions import HTTPException
 from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
@@ -27,17 +29,18 @@ from chatkit.server.hooks.routes import hooks_router
 from chatkit.server.identity import Authenticator, access_table
 from chatkit.server.limit_table import LimitTable
 from chatkit.server.mcp_route import mcp
+from chatkit.server.memory_return import return_memory
 from chatkit.server.metrics import Snapshots, metrics
 from chatkit.server.middleware import RequestMiddleware
 from chatkit.server.moderation_routes import moderation_router
 from chatkit.server.openapi import openapi_document
-from chatkit.server.page import page_handlers
+from chatkit.server.page import PageFolder, page_handlers
 from chatkit.server.problems import answer_chatkit_error, answer_http_error, answer_unexpected_error
 from chatkit.server.rate_limit import RateLimits, burst
 from chatkit.server.retention import Retention
 from chatkit.server.retention_rule import RetentionRule
 from chatkit.server.routes import rooms_router
-from chatkit.server.schema_page import schema_handlers
+from chatkit.server.schema_page import make_texts, schema_handlers
 from chatkit.server.session_routes import session_router
 from chatkit.server.settings import MAX_RATE_BYTES, Settings
 from chatkit.server.short_path import ShortPath
@@ -51,6 +54,7 @@ from chatkit.webhooks.address import AddressPolicy
 from chatkit.webhooks.deliverer import Deliverer
 from chatkit.wire.protocol import WireLimits
 
+MAX_FORM_PARTS = 32  # of a webhook's request: Discord's clients send a message and at most ten files
 MAX_REQUEST_BYTES = 1 << 20  # a body and its data at their limits, with every character escaped
 
 
@@ -65,6 +69,16 @@ class RoomsApp(Litestar):
     def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
         return [*plugins, MsgspecDIPlugin()]
 
+    def with_state(self, state: State) -> Self:
+        """Return an application with the same routes and another state, because registering the routes takes 80 ms."""
+        app = copy(self)
+        app.state = state
+        app.on_startup, app.on_shutdown = [], []
+        app.event_emitter = SimpleEventEmitter([])
+        app.asgi_router = copy(self.asgi_router)  # it starts and ends its application
+        app.asgi_router.app = app
+        return app
+
 
 @asynccontextmanager
 async def open_app(settings: Settings, table: LimitTable | None = None) -> AsyncIterator[Litestar]:
@@ -78,13 +92,14 @@ async def open_app(settings: Settings, table: LimitTable | None = None) -> Async
         Hub(backend, access=access_table(settings), bot_limit=settings.bot_limit) as hub,
     ):
         retention = Retention(hub, RetentionRule(settings.keep, settings.keep_for_s))
-        trimming = hub.spawn(retention.run())
+        services = [hub.spawn(retention.run()), hub.spawn(return_memory())]
         app = create_app(settings, hub, table)
         try:
             async with app.state.webhooks:
                 yield app
         finally:
-            trimming.cancel()
+            for service in services:
+                service.cancel()
 
 
 def create_app(settings: Settings, hub: Hub, table: LimitTable | None = None) -> Litestar:
@@ -100,41 +115,18 @@ def create_app(settings: Settings, hub: Hub, table: LimitTable | None = None) ->
     async def gather() -> Snapshots:  # replaced in a worker, which asks the others too
         return {0: await take_snapshot(admission)}
 
-    app = RoomsApp(
-        route_handlers=[
-            rooms_router,
-            session_router,
-            tokens_router,
-            moderation_router,
-            webhooks_router,
-            hooks_router,
-            health,
-            metrics,
-            mcp,
-            rooms_socket,
-            *page_handlers(settings.page, admission),
-            *schema_handlers(partial(_documents, settings), policy),
-        ],
-        state=State(
-            {
-                "admission": admission,
-                "n_workers": settings.workers,
-                "path_prefix": settings.path_prefix,
-                "gather": gather,
-                "webhooks": Deliverer(hub, AddressPolicy(settings.webhook_allow)),
-            }
-        ),
-        dependencies={"admission": Provide(provide_admission)},
-        exception_handlers={
-            ChatkitError: answer_chatkit_error,
-            HTTPException: answer_http_error,
-            Exception: answer_unexpected_error,
-        },
-        openapi_config=None,  # openapi.py writes the document
-        request_max_body_size=MAX_REQUEST_BYTES,
-        cors_config=_cors(settings),
-        logging_config=None,
+    state = State(
+        {
+            "admission": admission,
+            "n_workers": settings.workers,
+            "path_prefix": settings.path_prefix,
+            "gather": gather,
+            "webhooks": Deliverer(hub, AddressPolicy(settings.webhook_allow)),
+            "page": PageFolder.of(settings.page),
+            "schema_texts": cache(partial(make_texts, partial(_documents, settings))),
+        }
     )
+    app = routed_app(_allowed_origins(settings)).with_state(state)
     routes = RequestMiddleware(app.asgi_handler, admission, settings)
     app.asgi_handler = ShortPath(routes, admission, settings.path_prefix, MAX_REQUEST_BYTES)
     if settings.has_access_log:
@@ -152,10 +144,41 @@ def _documents(settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
     )
 
 
-def _cors(settings: Settings) -> CORSConfig | None:
-    """Allow the pages of the permitted origins to read the answers to their requests."""
-    origins = [origin.rstrip("/").lower() for origin in settings.origins if "*" not in origin]
-    return CORSConfig(allow_origins=origins) if origins else None
+def _allowed_origins(settings: Settings) -> tuple[str, ...]:
+    """Return the origins whose pages may read the answers to their requests."""
+    return tuple(origin.rstrip("/").lower() for origin in settings.origins if "*" not in origin)
+
+
+@lru_cache(maxsize=16)  # a process serves few different sites
+def routed_app(origins: tuple[str, ...]) -> RoomsApp:
+    """Return an application with all routes, for pages of these origins, which lacks a state."""
+    return RoomsApp(
+        route_handlers=[
+            rooms_router,
+            session_router,
+            tokens_router,
+            moderation_router,
+            webhooks_router,
+            hooks_router,
+            health,
+            metrics,
+            mcp,
+            rooms_socket,
+            *page_handlers,
+            *schema_handlers,
+        ],
+        dependencies={"admission": Provide(provide_admission)},
+        exception_handlers={
+            ChatkitError: answer_chatkit_error,
+            HTTPException: answer_http_error,
+            Exception: answer_unexpected_error,
+        },
+        openapi_config=None,  # openapi.py writes the document
+        request_max_body_size=MAX_REQUEST_BYTES,
+        multipart_form_part_limit=MAX_FORM_PARTS,
+        cors_config=CORSConfig(allow_origins=list(origins)) if origins else None,
+        logging_config=None,
+    )
 
 
 def _session_context(settings: Settings, hub: Hub) -> SessionContext:

@@ -1,9 +1,9 @@
 """ASGI middleware around the routes: what is the same for every request.
 
-It removes the path prefix, if the proxy has not done so. It adds headers to HTTP answers that prevent caching and
-content sniffing, unless the handler sets others. It lists every allowed method in `Allow`, for 405 and for OPTIONS, and
-answers HEAD as GET without the body. A WebSocket at an unknown path is accepted and then closed with 4404, because a
-browser does not show a page the status of a refused handshake.
+It removes the path prefix, if the proxy has not done so, and refuses addresses that are too long. It adds headers to
+HTTP answers that prevent caching and content sniffing, unless the handler sets others. It lists every allowed method in
+`Allow`, for 405 and for OPTIONS, and answers HEAD as GET without the body. A WebSocket at an unknown path is accepted
+and then closed with 4404, because a browser does not show a page the status of a refused handshake.
 """
 
 from collections.abc import Iterable
@@ -25,6 +25,7 @@ from litestar.types.asgi_types import (
 )
 
 from chatkit.errors import BadRequest, Forbidden, NotFound
+from chatkit.server.address_limits import check_path, check_query
 from chatkit.server.admission import Admission
 from chatkit.server.connect_request import ConnectRequest
 from chatkit.server.litestar_types import ServerSocket
@@ -64,19 +65,25 @@ class RequestMiddleware:
             await self._handle_websocket(self._without_prefix(scope), receive, send)
 
     async def _handle_websocket(self, scope: WebSocketScope, receive: Receive, send: Send) -> None:
-        if _is_socket_path(scope["path"]):
+        if error := _excess(scope):
+            await self._reject_handshake(WebSocket(scope, receive, send), error)
+        elif _is_socket_path(scope["path"]):
             await self._routes(scope, receive, send)
         else:
             await self._reject_path(WebSocket(scope, receive, send))
 
     async def _handle_http(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        if scope["path"] == self._prefix != "":  # the page's links are relative to the path with a slash at its end
+        if error := _excess(scope):
+            self._admission.context.refusals.errors[error.code] += 1
+            await _answer_problem(_head_only(send) if scope["method"] == "HEAD" else send, Problem.of(error))
+        elif scope["path"] == self._prefix != "":  # the page's links are relative to the path with a slash at its end
             await self._redirect_below(scope, send)
         elif (scope["method"], scope["path"]) == ("OPTIONS", "*"):
             await send(_start(HTTPStatus.NO_CONTENT, [METHODS]))
             await send(EMPTY_BODY)
         elif scope["method"] in ("GET", "HEAD") and _is_socket_path(scope["path"]):
-            await _require_upgrade(_head_only(send) if scope["method"] == "HEAD" else send)
+            upgrade = [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]  # RFC 9110, section 15.5.22
+            await _answer_problem(_head_only(send) if scope["method"] == "HEAD" else send, NEEDS_UPGRADE, upgrade)
         elif scope["method"] == "HEAD":
             await self._routes(_with_method(scope, "GET"), receive, _head_only(send))
         elif scope["method"] == "OPTIONS" and not (self._has_cors and _is_preflight(scope)):
@@ -119,29 +126,36 @@ class RequestMiddleware:
         try:
             self._admission.check_handshake(request)
         except (BadRequest, Forbidden) as error:
-            self._admission.context.refusals.errors[error.code] += 1
-            if not await reject_handshake(socket, error):
-                await socket.close(close_code_of(error), text_of(error))
+            await self._reject_handshake(socket, error)
             return
         not_found = NotFound(f"there is no WebSocket at this address: rooms are at {SOCKET_PATH}/ROOM")
         await socket.accept(subprotocols=SUBPROTOCOL if request.is_json else None)
         await socket.close(close_code_of(not_found), str(not_found))
+
+    async def _reject_handshake(self, socket: ServerSocket, error: BadRequest | Forbidden) -> None:
+        self._admission.context.refusals.errors[error.code] += 1
+        if not await reject_handshake(socket, error):
+            await socket.close(close_code_of(error), text_of(error))
+
+
+def _excess(scope: HTTPScope | WebSocketScope) -> BadRequest | None:
+    """Return the error for an address that is too long, or None."""
+    try:
+        check_path(scope["path"])
+        check_query(scope["query_string"])
+    except BadRequest as error:
+        return error
+    return None
 
 
 def _is_socket_path(path: str) -> bool:
     return f"/{path.lstrip('/')}/".startswith(f"{SOCKET_PATH}/")
 
 
-async def _require_upgrade(send: Send) -> None:
-    """Answer a request for a WebSocket's address that is not an opening handshake (RFC 9110, section 15.5.22)."""
-    body = encode(NEEDS_UPGRADE)
-    headers = [
-        (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
-        (b"content-length", b"%d" % len(body)),
-        (b"upgrade", b"websocket"),
-        (b"connection", b"upgrade"),
-    ]
-    await send(_start(NEEDS_UPGRADE.status, headers))
+async def _answer_problem(send: Send, problem: Problem, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    body = encode(problem)
+    type_and_length = [(b"content-type", PROBLEM_MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
+    await send(_start(problem.status, [*type_and_length, *headers]))
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 

@@ -8,13 +8,13 @@ from contextlib import suppress
 from hashlib import sha256
 from mimetypes import guess_type
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Self
 from urllib.parse import quote
 
 from litestar import HttpMethod, Response, route
 from litestar.datastructures import ETag
+from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
 from litestar.response import File, Redirect
 from litestar.status_codes import HTTP_304_NOT_MODIFIED
@@ -64,43 +64,57 @@ def static_folder() -> Path:
     return installed if (installed / "index.html").is_file() else Path(chatkit.__file__).parent.parent / "static"
 
 
-def page_handlers(folder: Path | None, admission: Admission) -> list[HTTPRouteHandler]:
-    """Return the handlers of chatkit's own page, or of a page in `folder`, which declares its own security policy.
+class PageFolder(NamedTuple):
+    """The folder of the page's files: chatkit's own, or one that the settings name."""
 
-    Also a page in `folder` can import the client module of chatkit's own page.
-    """
-    root = (folder or static_folder()).resolve()
-    headers = HEADERS if folder is None else CUSTOM_PAGE_HEADERS
+    root: Path
+    is_own: bool
 
-    @route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD])
-    async def index(request: HttpRequest, token: FromQuery[str | None] = None) -> Response[Any]:
-        host = request.headers.get("host")
-        try:
-            admission.policy.check_host(host)
-        except Forbidden:
-            if host is None or "text/html" not in request.headers.get("accept", ""):
-                raise  # a problem document, for programs
-            return unknown_host(host, "https" if is_secure(request, admission) else "http")
-        if token is not None:
-            return _exchange_token(request, admission, token)
-        if folder is not None:
-            return _file(request, root / "index.html", headers)
-        files = await _own_files()
-        return _content(request, files, files.index, ".html", HEADERS)
+    @classmethod
+    def of(cls, folder: Path | None) -> Self:
+        """Return the folder of the settings; None is chatkit's own page."""
+        return cls((folder or static_folder()).resolve(), is_own=folder is None)
 
-    @route("/static/{path:path}", http_method=[HttpMethod.GET, HttpMethod.HEAD])
-    async def asset(request: HttpRequest, path: FromPath[str]) -> Response[Any]:
-        version, name = split_version(path)
-        if version is not None and (answer := await _versioned(request, version, name)):
-            return answer
-        # A page of another version, which is open while the server is replaced, gets the present files.
-        found = _find(root, name)
-        if found is None:
-            raise NotFoundException(f"there is no file {path[:80]}")
-        is_worker = folder is None and found == root / "service_worker.js"
-        return _file(request, found, WORKER_HEADERS if is_worker else headers)
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of its files. A page in a folder of the settings declares its own security policy."""
+        return HEADERS if self.is_own else CUSTOM_PAGE_HEADERS
 
-    return [index, asset, client_module]
+
+@route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD])
+async def index(
+    request: HttpRequest, admission: NamedDependency[Admission], token: FromQuery[str | None] = None
+) -> Response[Any]:
+    """Answer with the page, or exchange the token of a link for a cookie."""
+    host = request.headers.get("host")
+    try:
+        admission.policy.check_host(host)
+    except Forbidden:
+        if host is None or "text/html" not in request.headers.get("accept", ""):
+            raise  # a problem document, for programs
+        return unknown_host(host, "https" if is_secure(request, admission) else "http")
+    if token is not None:
+        return _exchange_token(request, admission, token)
+    folder: PageFolder = request.app.state.page
+    if not folder.is_own:
+        return _file(request, folder.root / "index.html", folder.headers)
+    files = await _own_files()
+    return _content(request, files, files.index, ".html", _page_headers(files))
+
+
+@route("/static/{path:path}", http_method=[HttpMethod.GET, HttpMethod.HEAD])
+async def asset(request: HttpRequest, path: FromPath[str]) -> Response[Any]:
+    """Answer with a file of the page. A page in a folder of the settings can import chatkit's client module, too."""
+    version, name = split_version(path)
+    if version is not None and (answer := await _versioned(request, version, name)):
+        return answer
+    # A page of another version, which is open while the server is replaced, gets the present files.
+    folder: PageFolder = request.app.state.page
+    found = _find(folder.root, name)
+    if found is None:
+        raise NotFoundException(f"there is no file {path[:80]}")
+    is_worker = folder.is_own and found == folder.root / "service_worker.js"
+    return _file(request, found, WORKER_HEADERS if is_worker else folder.headers)
 
 
 @route("/client.js", http_method=[HttpMethod.GET, HttpMethod.HEAD])
@@ -108,6 +122,15 @@ async def client_module(request: HttpRequest) -> Response[Any]:
     """Answer with the module that pages import to use this server."""
     files = await _own_files()
     return _content(request, files, files.client_module, ".js", HEADERS)
+
+
+page_handlers = (index, asset, client_module)
+
+
+def _page_headers(files: PageFiles) -> dict[str, str]:
+    """Return the headers of chatkit's own page, which allow the script in it."""
+    policy = POLICY.replace("script-src 'self'", f"script-src 'self' {files.script_source}")
+    return {**HEADERS, "Content-Security-Policy": policy}
 
 
 async def _own_files() -> PageFiles:

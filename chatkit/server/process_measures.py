@@ -28,11 +28,15 @@ class ProcessMeasures(msgspec.Struct, frozen=True):
 
 def measure_process() -> ProcessMeasures:
     """Return the present values. With many open files, this takes milliseconds: call it in a thread."""
-    has_proc = STATM.exists()
     return ProcessMeasures(
         started_s=_STARTED_S,
         cpu_s=time.process_time(),
         max_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-        resident_bytes=int(STATM.read_text().split()[1]) * resource.getpagesize() if has_proc else None,
-        n_files=sum(1 for _ in OPEN_FILES.iterdir()) if has_proc else None,
+        resident_bytes=resident_bytes(),
+        n_files=sum(1 for _ in OPEN_FILES.iterdir()) if OPEN_FILES.exists() else None,
     )
+
+
+def resident_bytes() -> int | None:
+    """Return how much memory this process uses now, or None if the system does not say so."""
+    return int(STATM.read_text().split()[1]) * resource.getpagesize() if STATM.exists() else None

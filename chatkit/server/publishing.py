@@ -4,19 +4,21 @@ import msgspec
 from msgspec.structs import replace
 
 from chatkit.core.access import Right
+from chatkit.core.json_decoder import JsonDecoder
 from chatkit.core.model import Draft, Receipt, check_key, check_room
 from chatkit.errors import BadBody, BadRequest
 from chatkit.server.admission import Admission
 from chatkit.server.litestar_types import IdentifiedRequest
+from chatkit.wire.decoding import check_values
 from chatkit.wire.http import PublishRequest
 
-_decode = msgspec.json.Decoder(PublishRequest).decode
+_decode = JsonDecoder[PublishRequest](PublishRequest).decode
 
 
 def read_publish(body: bytes, idempotency_key: str | None, *, is_json: bool) -> PublishRequest:
     """Return the message in a body: JSON, or the text itself. The header's key overrides that of the JSON.
 
-    Raise `BadRequest`, `BadBody`, or `BadName` for a key in the JSON.
+    Raise `BadRequest`, `BadBody`, `TooLarge`, or `BadName` for a key in the JSON.
     """
     published = _read_json(body) if is_json else _read_text(body)
     if published.key is not None:
@@ -34,6 +36,7 @@ def _read_text(body: bytes) -> PublishRequest:
 
 
 def _read_json(body: bytes) -> PublishRequest:
+    check_values(body)
     try:
         published = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from chatkit.errors import BadRequest, ChatkitError, Forbidden
 from chatkit.protocols.opener import OpeningRequest, OpeningSocket
+from chatkit.server.address_limits import is_long_query
 from chatkit.server.admission import Admission
 from chatkit.server.connect_request import ConnectRequest, read_start
 from chatkit.server.identity import read_query
@@ -29,8 +30,8 @@ class RoomOpener:
         self._path = re.compile(rf"{re.escape(path_prefix)}/ws(?:/([0-9A-Za-z_-][0-9A-Za-z._-]*))?")
 
     def handles(self, request: OpeningRequest) -> bool:
-        """Return whether the path is that of a room in its plain form, and the host has no unusual character."""
-        if self._path.fullmatch(request.raw_path) is None:
+        """Return whether the path is that of a room in its plain form, and host and query are nothing unusual."""
+        if self._path.fullmatch(request.raw_path) is None or is_long_query(request.query.encode()):
             return False
         hosts = [value for name, value in request.headers if name == b"host"]
         return len(hosts) == 1 and _HOST.fullmatch(hosts[0]) is not None

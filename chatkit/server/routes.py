@@ -16,7 +16,7 @@ from chatkit.core.model import (
     check_sender,
     parse_time,
 )
-from chatkit.core.text import check_search
+from chatkit.core.text import check_search, normalize
 from chatkit.errors import BadRequest
 from chatkit.server.admission import Admission, check_request
 from chatkit.server.connect_request import read_start
@@ -61,7 +61,7 @@ async def list_rooms(
     await admission.charge(request, LIST_COST)
     if "\0" in after or "\0" in prefix:
         raise BadRequest("names of rooms have no NUL")
-    asked = RoomRange(after, prefix, limit)
+    asked = RoomRange(normalize(after), normalize(prefix), limit)
     return answer_encoded(await while_connected(request, admission.read_rooms(request.user, asked)))
 
 

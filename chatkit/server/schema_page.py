@@ -7,10 +7,8 @@ from html import escape
 from typing import Any, Final, NamedTuple
 
 from litestar import MediaType, Response, get
-from litestar.handlers import HTTPRouteHandler
 
-from chatkit.server.access import AccessPolicy
-from chatkit.server.admission import check_request
+from chatkit.server.admission import Admission, check_request
 from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.page import HEADERS, static_folder
 from chatkit.server.schema_html import examples, kind_of, name_of, parameter_row, property_rows, row, table, text
@@ -33,48 +31,67 @@ class Texts(NamedTuple):
     page: str
 
 
-def schema_handlers(documents: Callable[[], tuple[Json, Json]], policy: AccessPolicy) -> list[HTTPRouteHandler]:
-    """Return the handlers of `/schema` and the addresses below it. Clients that may connect may read the documents.
+def make_texts(documents: Callable[[], tuple[Json, Json]]) -> Texts:
+    """Return the texts for an OpenAPI and an AsyncAPI document.
 
-    `documents` makes the OpenAPI and the AsyncAPI document. It is called in a thread at the first request: the texts
-    cost 40 ms of processor time, half as much as everything else at the start of a server.
+    This takes 40 ms of processor time, half as much as everything else at the start of a server: it is done in a thread
+    at the first request.
     """
-    style = (static_folder() / "schema.css").read_text(encoding="utf-8")
+    openapi, asyncapi = documents()
+    return Texts(
+        json.dumps(openapi, ensure_ascii=False),
+        json.dumps(asyncapi, ensure_ascii=False),
+        render(openapi, asyncapi),
+    )
 
-    @cache
-    def texts() -> Texts:
-        openapi, asyncapi = documents()
-        return Texts(
-            json.dumps(openapi, ensure_ascii=False),
-            json.dumps(asyncapi, ensure_ascii=False),
-            render(openapi, asyncapi),
-        )
 
-    def answer(request: HttpRequest, content: str, media_type: str) -> Response[str]:
-        policy.check_host(request.headers.get("host"))
-        return Response(content, media_type=media_type, headers=PAGE_HEADERS)
+@get("/schema", guards=[check_request], sync_to_thread=True)
+def page(request: HttpRequest) -> Response[str]:
+    """Answer with both documents as a page, for clients that may connect."""
+    return _answer(request, _texts(request).page, MediaType.HTML)
 
-    @get("/schema", guards=[check_request], sync_to_thread=True)
-    def page(request: HttpRequest) -> Response[str]:
-        return answer(request, texts().page, MediaType.HTML)
 
-    @get("/schema/openapi.json", guards=[check_request], sync_to_thread=True)
-    def openapi_json(request: HttpRequest) -> Response[str]:
-        return answer(request, texts().openapi, JSON_TYPE)
+@get("/schema/openapi.json", guards=[check_request], sync_to_thread=True)
+def openapi_json(request: HttpRequest) -> Response[str]:
+    """Answer with the OpenAPI document."""
+    return _answer(request, _texts(request).openapi, JSON_TYPE)
 
-    @get(["/schema/openapi.yaml", "/schema/openapi.yml"], guards=[check_request], sync_to_thread=True)
-    def openapi_yaml(request: HttpRequest) -> Response[str]:
-        return answer(request, texts().openapi, YAML_TYPE)  # every JSON document is a YAML document
 
-    @get("/schema/asyncapi.json", guards=[check_request], sync_to_thread=True)
-    def asyncapi_json(request: HttpRequest) -> Response[str]:
-        return answer(request, texts().asyncapi, ASYNC_TYPE)
+@get(["/schema/openapi.yaml", "/schema/openapi.yml"], guards=[check_request], sync_to_thread=True)
+def openapi_yaml(request: HttpRequest) -> Response[str]:
+    """Answer with the OpenAPI document, because every JSON document is a YAML document."""
+    return _answer(request, _texts(request).openapi, YAML_TYPE)
 
-    @get("/schema/schema.css", sync_to_thread=False)
-    def stylesheet(request: HttpRequest) -> Response[str]:
-        return answer(request, style, "text/css")
 
-    return [page, openapi_json, openapi_yaml, asyncapi_json, stylesheet]
+@get("/schema/asyncapi.json", guards=[check_request], sync_to_thread=True)
+def asyncapi_json(request: HttpRequest) -> Response[str]:
+    """Answer with the AsyncAPI document."""
+    return _answer(request, _texts(request).asyncapi, ASYNC_TYPE)
+
+
+@get("/schema/schema.css", sync_to_thread=True)
+def stylesheet(request: HttpRequest) -> Response[str]:
+    """Answer with the stylesheet of the page."""
+    return _answer(request, _style(), "text/css")
+
+
+schema_handlers = (page, openapi_json, openapi_yaml, asyncapi_json, stylesheet)
+
+
+def _texts(request: HttpRequest) -> Texts:
+    texts: Texts = request.app.state.schema_texts()
+    return texts
+
+
+@cache
+def _style() -> str:
+    return (static_folder() / "schema.css").read_text(encoding="utf-8")
+
+
+def _answer(request: HttpRequest, content: str, media_type: str) -> Response[str]:
+    admission: Admission = request.app.state.admission
+    admission.policy.check_host(request.headers.get("host"))
+    return Response(content, media_type=media_type, headers=PAGE_HEADERS)
 
 
 def render(document: Json, asyncapi: Json) -> str:

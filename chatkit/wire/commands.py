@@ -4,10 +4,11 @@ from typing import Any, Final, TypeAlias, get_args
 
 import msgspec
 
+from chatkit.core.json_decoder import JsonDecoder
 from chatkit.core.message_state import Act
 from chatkit.core.model import Cursor
 from chatkit.errors import BadRequest, UnknownOp
-from chatkit.wire.decoding import field_of, sentence_of
+from chatkit.wire.decoding import check_values, field_of, sentence_of
 
 MAX_POSITION: Final = 10**18 - 1  # above every `seq`, and within the 64 bits of any store
 
@@ -106,12 +107,16 @@ AnyCommand: TypeAlias = (
     | PingCommand
 )
 
-_COMMANDS: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
+_COMMANDS: JsonDecoder[AnyCommand] = JsonDecoder(AnyCommand)
 _OPS = {kind.__struct_config__.tag for kind in get_args(AnyCommand)}
 
 
 def decode_command(frame: bytes | str) -> AnyCommand:
-    """Decode a client's frame. Raise `UnknownOp`, or `BadRequest` with a sentence that describes the mistake."""
+    """Decode a client's frame.
+
+    Raise `UnknownOp`, `TooLarge`, or `BadRequest` with a sentence that describes the mistake.
+    """
+    check_values(frame)
     try:
         return _COMMANDS.decode(frame)
     except msgspec.ValidationError as error:

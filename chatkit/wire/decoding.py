@@ -1,14 +1,29 @@
 """Reading frames: what the decoders of commands and of events share. Knows neither."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+from chatkit.core.json_decoder import decode_json
+from chatkit.core.model import DEFAULT_LIMITS
+from chatkit.errors import TooLarge
+
+MAX_VALUES: Final = DEFAULT_LIMITS.body + 1_024  # brackets, braces or commas; a body of nothing else has as many
+
+
+def check_values(text: bytes | str) -> None:
+    """Raise `TooLarge` for JSON of a client with more values than any message has: to decode them takes too long."""
+    if len(text) <= MAX_VALUES:
+        return
+    sent = text.encode(errors="replace") if isinstance(text, str) else text
+    if sent.count(b",") > MAX_VALUES or sent.count(b"[") + sent.count(b"{") > MAX_VALUES:
+        raise TooLarge("data", DEFAULT_LIMITS.data)
 
 
 def field_of(frame: bytes | str, name: str) -> Any:
     """Return a field of a frame that could not be decoded as a whole; None if it has no such field."""
     try:
-        value = msgspec.json.decode(frame)
+        value = decode_json(frame)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return value.get(name) if isinstance(value, dict) else None

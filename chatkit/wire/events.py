@@ -5,6 +5,7 @@ from typing import Final, TypeAlias, get_args
 
 import msgspec
 
+from chatkit.core.json_decoder import JsonDecoder
 from chatkit.core.model import Gap, GapReason, Member, Message, Receipt, format_time
 from chatkit.errors import BadRequest, ChatkitError
 from chatkit.wire.codes import Details, details_of, error_of, text_of
@@ -252,7 +253,7 @@ AnyEvent: TypeAlias = (
     | PongEvent
 )
 
-_EVENTS: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+_EVENTS: JsonDecoder[AnyEvent] = JsonDecoder(AnyEvent)
 _EVENT_TYPES = {kind.__struct_config__.tag for kind in get_args(AnyEvent)}
 
 

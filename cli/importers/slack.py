@@ -18,6 +18,7 @@ import msgspec
 from chatkit.cli.importers.foreign_message import ForeignMessage, room_from, sender_from
 from chatkit.cli.importers.log_loader import ImportFailed
 from chatkit.cli.importers.slack_text import plain_attachment, readable
+from chatkit.core.text import normalize
 from chatkit.errors import BadRequest
 
 MAX_MEMBER_BYTES: Final = 32 * 2**20  # the messages of a day: some 20,000; twenty times that is needed to parse them
@@ -65,8 +66,8 @@ class SlackUser(msgspec.Struct, frozen=True):
 class SlackExport:
     """The zip file at a path. Enter it with `with`.
 
-    `only` are the names of the channels that are wanted, or empty for all. Private channels and conversations are read
-    if `private` is true.
+    `only` are the names, in NFC, of the channels that are wanted, or empty for all. Private channels and conversations
+    are read if `private` is true.
     """
 
     def __init__(self, path: str, *, only: Collection[str] = (), private: bool = False) -> None:
@@ -114,8 +115,8 @@ class SlackExport:
         self._channel_names = {channel.id: channel.name for channel in chosen if channel.name}
         if not chosen:
             raise BadRequest(f"{self._path} is not a Slack export: it has no channels.json with channels")
-        wanted = [channel for channel in chosen if not self._only or channel.folder in self._only]
-        if missing := set(self._only) - {channel.folder for channel in wanted}:
+        wanted = [channel for channel in chosen if not self._only or normalize(channel.folder) in self._only]
+        if missing := set(self._only) - {normalize(channel.folder) for channel in wanted}:
             raise BadRequest(f"the export has no channel {min(missing)!r}")
         self._find_days({channel.folder for channel in wanted})
         return [(self._room(channel), channel) for channel in wanted], left_out

@@ -139,11 +139,13 @@ export class ComposerView {
     // A UTF-16 unit has at most three bytes, so short texts need not be encoded to be measured.
     const bytes = value.length * 3 < this.maxBytes * COUNT_FROM ? 0 : ENCODER.encode(value).length;
     const isTooLong = bytes > this.maxBytes;
-    const figures = `${bytes.toLocaleString()} of ${this.maxBytes.toLocaleString()} bytes`;
-    setText(this.#count, bytes > this.maxBytes * COUNT_FROM ? figures + (isTooLong ? ": too long to send" : "") : "");
+    const isLong = bytes > this.maxBytes * COUNT_FROM;
+    const figures = () => `${bytes.toLocaleString()} of ${this.maxBytes.toLocaleString()} bytes`;
+    setText(this.#count, isLong ? figures() + (isTooLong ? ": too long to send" : "") : "");
     this.#count.classList.toggle("over", isTooLong);
     this.#send.disabled = !value.trim() || isTooLong;
     this.#box.style.height = "auto";
-    this.#box.style.height = `${this.#box.scrollHeight}px`;
+    // An empty box has the height of a row; to measure it would lay out the page before it has its messages.
+    if (value) this.#box.style.height = `${this.#box.scrollHeight}px`;
   }
 }

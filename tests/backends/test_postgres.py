@@ -39,7 +39,7 @@ def test_any_name_and_body_is_stored_unchanged() -> None:
     ]
 
     async def main() -> None:
-        async with opened(stores.postgres(), 2) as (one, two):
+        async with opened(stores.emptied_postgres(), 2) as (one, two):
             for room in rooms:
                 await two.watch(room)
             receipts = await one.append(drafts)
@@ -76,7 +76,7 @@ def test_the_time_limit_of_a_batch_counts_escaped_and_folded_text() -> None:
 
 def test_batches_too_long_for_a_payload_are_notified() -> None:
     async def main() -> None:
-        async with opened(stores.postgres(), 2) as (one, two):
+        async with opened(stores.emptied_postgres(), 2) as (one, two):
             await two.watch("a")
             for body in ("x" * 7_000, "x" * 7_999, "ä" * 60_000, '"' * 4_100):
                 (receipt,) = await one.append(drafts_in("a", body))
@@ -94,7 +94,7 @@ def test_a_batch_of_many_rooms_is_notified_in_each_room() -> None:
     rooms = ["\U00020000" * 60 + f"{n:04}" for n in range(1_000)]
 
     async def main() -> None:
-        async with opened(stores.postgres(), 2) as (one, two):
+        async with opened(stores.emptied_postgres(), 2) as (one, two):
             for room in rooms:
                 await two.watch(room)
             await one.append([draft for room in rooms for draft in drafts_in(room, 1, 2)])
@@ -109,7 +109,7 @@ def test_batches_over_the_same_rooms_in_any_order_do_not_deadlock() -> None:
     rooms = [f"room{n}" for n in range(30)]
 
     async def main() -> None:
-        async with opened(stores.postgres(), 4) as backends:
+        async with opened(stores.emptied_postgres(), 4) as backends:
             appends = []
             for n in range(40):
                 order = rooms if n % 2 else rooms[::-1]
@@ -127,7 +127,7 @@ def test_batches_over_the_same_rooms_in_any_order_do_not_deadlock() -> None:
 
 def test_a_key_appended_concurrently_by_all_backends_is_stored_once() -> None:
     async def main() -> None:
-        async with opened(stores.postgres(), 3) as backends:
+        async with opened(stores.emptied_postgres(), 3) as backends:
             for n in range(10):
                 results = await asyncio.gather(
                     *(b.append([*keyed_drafts("a", f"k{n}", f"l{n}"), *drafts_in("a", "other")]) for b in backends)
@@ -165,7 +165,7 @@ async def search_all(url: str) -> None:
 
 
 def test_a_search_can_use_an_index_if_trigrams_are_available() -> None:
-    url = stores.postgres()
+    url = stores.emptied_postgres()
     asyncio.run(search_all(url))
     folded = """coalesce(folded, lower(body COLLATE "C"))"""
     for search, seqs in SEARCHES.items():
@@ -210,7 +210,7 @@ def test_cancelling_a_search_cancels_it_in_the_database() -> None:
 
 
 def test_searches_do_not_delay_the_list_of_rooms() -> None:
-    url = stores.postgres()
+    url = stores.emptied_postgres()
     lock = "BEGIN; LOCK {}.message; SELECT pg_sleep(1001)"
     sleeping = "FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE '%1001%'"
     searching = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%\"{}\".%strpos%'"
@@ -235,7 +235,7 @@ def test_searches_do_not_delay_the_list_of_rooms() -> None:
 
 
 def test_closing_ends_calls_in_progress() -> None:
-    url = stores.postgres()
+    url = stores.emptied_postgres()
     lock = "BEGIN; LOCK {}.message; SELECT pg_sleep(1000)"
 
     async def main() -> None:
@@ -269,7 +269,7 @@ def test_closing_ends_calls_in_progress() -> None:
     ],
 )
 def test_a_wiped_log_gets_another_epoch_and_readers_are_notified(wipe: str) -> None:
-    url = stores.postgres()
+    url = stores.emptied_postgres()
 
     async def main() -> None:
         async with opened(url, 2) as (one, two):

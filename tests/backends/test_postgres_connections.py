@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 import stores
+from copied_postgres import CopiedPostgresServer
 from postgres_backends import eventually, fresh, has_reached, opened, schema_of, sql, terminate_listeners, until_stored
 
 from chatkit.backends import open_backend
@@ -30,7 +31,7 @@ from chatkit.errors import Unavailable
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
     """A server that tests may kill and pause, if they leave it running."""
-    with PostgresServer() as server:
+    with CopiedPostgresServer() as server:
         yield server
 
 

@@ -48,7 +48,7 @@ def test_a_batch_whose_process_ended_before_its_notification_is_found(
     is_followed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "PING_EVERY_S", 0.05)
-    url = stores.postgres()
+    url = stores.emptied_postgres()
 
     async def main() -> None:
         async with opened(url, 2) as (one, two):
@@ -68,7 +68,7 @@ def test_a_batch_whose_process_ended_before_its_notification_is_found(
 def test_a_running_batch_is_found_after_its_late_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "PING_EVERY_S", 0.05)
     monkeypatch.setattr(batch_numbers, "MAX_CHECKS", 10_000)
-    url = stores.postgres()
+    url = stores.emptied_postgres()
 
     async def main() -> None:
         async with opened(url, 2) as (one, two):
@@ -114,7 +114,7 @@ def forgetful(url: str) -> PostgresBackend:
 
 def test_a_batch_whose_answer_was_lost_is_notified_also_in_its_own_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "PING_EVERY_S", 0.05)
-    url = stores.postgres()
+    url = stores.emptied_postgres()
 
     async def main() -> None:
         async with forgetful(url) as own, opened(url, 1) as (other,):
@@ -141,7 +141,7 @@ def test_a_batch_whose_answer_was_lost_is_notified_also_in_its_own_process(monke
 def test_a_running_batch_is_found_after_the_listener_has_connected_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "PING_EVERY_S", 60)
     monkeypatch.setattr(batch_numbers, "MAX_CHECKS", 10_000)
-    url = stores.postgres()
+    url = stores.emptied_postgres()
 
     async def main() -> None:
         async with opened(url, 2) as (one, two):
@@ -162,7 +162,7 @@ def test_a_running_batch_is_found_after_the_listener_has_connected_again(monkeyp
 
 def test_after_a_failed_notification_the_rooms_are_compared() -> None:
     """The database may have lost the batch, by a failover: its messages must not be delivered then."""
-    url = stores.postgres()
+    url = stores.emptied_postgres()
 
     async def main() -> None:
         async with forgetful(url) as one, opened(url, 1) as (two,):
@@ -178,7 +178,7 @@ def test_after_a_failed_notification_the_rooms_are_compared() -> None:
 
 
 def test_a_batch_of_a_process_of_version_7_is_notified() -> None:
-    url = stores.postgres()
+    url = stores.emptied_postgres()
     old = """
         SELECT * FROM {}.append('other', 1, ARRAY['a'], ARRAY[1], ARRAY['ann'], ARRAY['old'],
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, '[[1,"ann","old",null,null]]')
@@ -216,7 +216,7 @@ def without_place(message: Message) -> tuple[object, ...]:
 
 def test_a_batch_of_one_room_is_appended_as_by_the_general_statement() -> None:
     """`append_to_room` is the fast path of `append`."""
-    url, counter = stores.postgres(), iter(range(1_000_000))
+    url, counter = stores.emptied_postgres(), iter(range(1_000_000))
 
     async def check(backend: Backend, given_batches: list[list[Draft]]) -> None:
         number = next(counter)
@@ -302,7 +302,7 @@ def test_a_payload_that_a_redaction_has_overtaken_carries_no_message() -> None:
 
 
 def test_notifications_of_a_room_come_in_order() -> None:
-    url = stores.postgres()
+    url = stores.emptied_postgres()
 
     async def main() -> None:
         async with opened(url, 2) as (one, two):
@@ -321,7 +321,7 @@ def test_notifications_of_a_room_come_in_order() -> None:
 
 
 def test_a_late_notification_of_a_deleted_log_does_not_hide_the_deletion() -> None:
-    url = stores.postgres()
+    url = stores.emptied_postgres()
 
     async def main() -> None:
         async with opened(url, 2) as (one, two):

@@ -37,7 +37,7 @@ def count_rows(url: str) -> list[int]:
 
 
 def test_a_page_skips_any_number_of_changes_by_one_row() -> None:
-    url = stores.postgres()
+    url = stores.emptied_postgres()
 
     async def main() -> None:
         async with filled(url, "a") as backend:
@@ -54,7 +54,7 @@ def test_a_page_skips_any_number_of_changes_by_one_row() -> None:
 
 @pytest.mark.parametrize("remove", ["trim", "delete"])
 def test_nothing_is_left_of_messages_that_are_removed(remove: str) -> None:
-    url = stores.postgres()
+    url = stores.emptied_postgres()
 
     async def main() -> None:
         async with filled(url, "a"), filled(url, "b", n_senders=3) as backend:
@@ -70,7 +70,7 @@ def test_nothing_is_left_of_messages_that_are_removed(remove: str) -> None:
 
 
 def test_the_messages_of_an_emptied_store_have_no_state_of_earlier_ones() -> None:
-    url = stores.postgres()
+    url = stores.emptied_postgres()
 
     async def main() -> None:
         async with filled(url, "a", n_senders=3) as backend:
@@ -88,7 +88,7 @@ def test_the_messages_of_an_emptied_store_have_no_state_of_earlier_ones() -> Non
 
 
 def test_messages_without_relations_have_no_further_rows() -> None:
-    url = stores.postgres()
+    url = stores.emptied_postgres()
 
     async def main() -> None:
         async with open_backend(url) as backend:
@@ -100,7 +100,7 @@ def test_messages_without_relations_have_no_further_rows() -> None:
 
 def test_reactions_of_one_batch_are_folded_in_their_order() -> None:
     async def main() -> None:
-        async with open_backend(stores.postgres()) as backend:
+        async with open_backend(stores.emptied_postgres()) as backend:
             await backend.append([Draft("a", "ann", "one")])
             changes = [("x", Act.REACT), ("y", Act.REACT), ("x", Act.UNREACT), ("x", Act.REACT), ("z", Act.UNREACT)]
             await backend.append([Draft("a", "ann", f":{emoji}:", of=1, act=act) for emoji, act in changes])
@@ -120,7 +120,7 @@ def test_another_process_is_notified_of_what_a_message_refers_to() -> None:
     ]
 
     async def main() -> None:
-        url = stores.postgres()
+        url = stores.emptied_postgres()
         async with open_backend(url) as one, open_backend(url) as two:
             await two.watch("a")
             receipts = await one.append(drafts)
@@ -146,7 +146,7 @@ FILL = """
 @pytest.fixture(scope="module")
 def large_store() -> str:
     """Return the URL of a store with two long rooms."""
-    url = stores.postgres()
+    url = stores.emptied_postgres()
 
     async def main() -> None:
         async with filled(url, "a", "b", n_senders=200):

@@ -122,4 +122,4 @@ def test_sqlite_folds_as_the_memory_backend(tmp_path: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_postgres_folds_as_the_memory_backend(seed: int) -> None:
-    asyncio.run(compare(open_backend(stores.postgres()), seed))
+    asyncio.run(compare(open_backend(stores.emptied_postgres()), seed))

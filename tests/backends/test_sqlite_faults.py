@@ -136,6 +136,25 @@ def test_damage_found_by_a_read_also_stops_appends(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("garbage", ["{", "[" * 5_000, "\udcff"])
+def test_a_value_that_is_not_json_is_an_error_of_the_store(tmp_path: Path, garbage: str) -> None:
+    path = tmp_path / "rooms.db"
+
+    async def test() -> None:
+        async with open_store(path) as backend:
+            await backend.append([Draft("ops", "ann", "hi", data={"n": 1}), Draft("dev", "ann", "hi")])
+            with sqlite3.connect(path) as other:
+                other.execute(
+                    "UPDATE message SET data = CAST(? AS TEXT) WHERE data IS NOT NULL",
+                    (garbage.encode(errors="surrogateescape"),),
+                )
+            with pytest.raises(StoreError, match="a value that cannot be read"):
+                await backend.read("ops", limit=1)
+            assert (await backend.read("dev", limit=1)).messages[0].body == "hi"
+
+    asyncio.run(test())
+
+
 async def epoch_of(path: Path, *bodies: str) -> str:
     async with open_store(path) as backend:
         await backend.append([Draft("a", "ann", body) for body in bodies])

@@ -331,7 +331,8 @@ def test_contradicting_options_are_reported(bench: Bench, words: tuple[str, ...]
 def test_a_signal_prints_a_partial_report_and_stops_the_servers(
     bench: Bench, tmp_path: Path, number: signal.Signals
 ) -> None:
-    with bench.start("--chaos", "--duration", "10m", "--json") as process:
+    few = ("--servers", "2", "--rooms", "1", "--subs", "2", "--workers", "1", "--receivers", "1")
+    with bench.start("--chaos", "--duration", "10m", *few, "--json") as process:
         wait_until(lambda: stored_rows(tmp_path) > 200 or process.poll() is not None)
         process.send_signal(number)
         process.send_signal(number)  # an impatient one

@@ -126,6 +126,21 @@ def test_rooms_are_chosen_and_renamed(chatkit: CommandRunner) -> None:
     assert "'ops'" in chatkit.refused("export", "ops", "--backend", TARGET, status=1)
 
 
+def test_a_file_with_decomposed_names_makes_the_rooms_that_are_meant(chatkit: CommandRunner, tmp_path: Path) -> None:
+    room = "Zu\u0308rich"
+    lines = [
+        {"type": "export", "version": 1},
+        {"type": "room", "room": room, "first": 1, "last": 1, "topic": "lake"},
+        {"room": room, "seq": 1, "time": "2026-11-20T11:47:21Z", "sender": "Zoe\u0308", "body": "hi"},
+        {"type": "end", "rooms": 1, "messages": 1},
+    ]
+    file = tmp_path / "decomposed.jsonl"
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    chatkit.run("import", str(file), "--only", room, "--backend", TARGET)
+    assert chatkit.json("rooms", "Z\u00fcrich", "--backend", TARGET)["topic"] == "lake"
+    assert chatkit.json("history", room, "--backend", TARGET)["sender"] == "Zo\u00eb"
+
+
 def test_the_output_of_history_can_be_imported(chatkit: CommandRunner) -> None:
     file = save(chatkit.run("history", "ops", "--json", "--backend", SOURCE))
     chatkit.run("import", file, "--backend", TARGET)

@@ -4,11 +4,13 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from serving import ServerProcess
-from tmux_screen import Screen, bodies_of, publish
+from stored_messages import bodies_of, publish
+from tmux_screen import Screen, open_screen
 
 from chatkit.cli.line_layout import lay_out
 
@@ -18,17 +20,17 @@ INDENT = " " * 15  # of the text in a terminal of 80 columns
 
 
 def test_messages_are_printed_above_the_input_line(screen: Screen, server: ServerProcess) -> None:
-    publish(server, "talk", "earlier")
+    publish(server.url, "talk", "earlier", "bob")
     screen.join("talk")
     screen.shows("bob: earlier")
     screen.type("half a li")
     screen.row_is("talk> half a li")
-    publish(server, "talk", "two\nlines")
+    publish(server.url, "talk", "two\nlines", "bob")
     screen.shows(f"bob: two\n{INDENT}lines  #2\ntalk> half a li")
     screen.type("ne", "Enter")
     screen.shows("ann: half a line  #3")
     screen.row_is("talk>")
-    assert bodies_of(server, "talk") == ["earlier", "two\nlines", "half a line"]
+    assert bodies_of(server.url, "talk") == ["earlier", "two\nlines", "half a line"]
 
 
 def test_the_input_line_is_edited(screen: Screen, server: ServerProcess) -> None:
@@ -65,7 +67,7 @@ def test_messages_are_printed_above_all_rows_of_a_long_input_line(screen: Screen
     screen.type("x" * 100, "last")
     screen.row_is("x" * 27 + "last")
     assert screen.rows()[-2] == "long> " + "x" * 73
-    publish(server, "long", "above")
+    publish(server.url, "long", "above", "bob")
     screen.shows("bob: above  #1\nlong> " + "x" * 73 + "\n" + "x" * 27 + "last")
     screen.type("C-a", "first")
     screen.shows("long> first" + "x" * 68 + "\n" + "x" * 32 + "last")
@@ -91,7 +93,7 @@ def test_a_resized_terminal_shows_the_input_line_once(screen: Screen, server: Se
     screen.join("size")
     # More than one screen, because a narrower tmux scrolls the top away even if the bottom is empty.
     before = "sent before\n" * 30
-    publish(server, "size", before)
+    publish(server.url, "size", before, "bob")
     screen.row_is("size>")
     text = "the quick brown fox \u65e5\u672c\u8a9e jumps over the lazy dog and goes on"
     screen.type(text)
@@ -106,7 +108,7 @@ def test_a_resized_terminal_shows_the_input_line_once(screen: Screen, server: Se
         screen.wait_for(lambda: typed_rows(screen, "size") == f"so{text}".replace(" ", ""))
     screen.type("C-e", "!", "Enter")
     screen.row_is("size>")
-    assert bodies_of(server, "size") == [before, f"so {text}!"]
+    assert bodies_of(server.url, "size") == [before, f"so {text}!"]
 
 
 def test_the_input_line_is_shown_once_after_several_resizes_of_a_new_terminal(screen: Screen) -> None:
@@ -122,17 +124,25 @@ def test_the_input_line_is_shown_once_after_several_resizes_of_a_new_terminal(sc
     assert typed_rows(screen, "sizes") == f"{text}!".replace(" ", "")
 
 
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory, server: ServerProcess) -> Iterator[Screen]:
+    """A chat for several tests: each begins with an empty line."""
+    with open_screen(tmp_path_factory.mktemp("faces"), server.url) as screen:
+        screen.join("faces")
+        yield screen
+
+
 @pytest.mark.parametrize(
     "cluster", ["\U0001f44d\U0001f3fd", "\U0001f1e9\U0001f1ea", "\U0001f468\u200d\U0001f469", "e\u0301"]
 )
-def test_a_grapheme_cluster_is_edited_as_one_character(screen: Screen, server: ServerProcess, cluster: str) -> None:
-    screen.join("faces")
-    before = len(bodies_of(server, "faces"))
-    screen.type(f"a{cluster}b", "Left", "BSpace", "c", "Enter")
-    screen.row_is("faces>")
-    screen.type(f"{cluster}{cluster}", "Left", "x", "End", "y", "Enter")
-    screen.wait_for(lambda: len(bodies_of(server, "faces")) == before + 2)
-    assert bodies_of(server, "faces")[before:] == ["acb", f"{cluster}x{cluster}y"]
+def test_a_grapheme_cluster_is_edited_as_one_character(faces: Screen, server: ServerProcess, cluster: str) -> None:
+    before = len(bodies_of(server.url, "faces"))
+    faces.type("C-a", "C-k", f"a{cluster}b", "Left", "BSpace", "c", "Enter")
+    faces.row_is("faces>")
+    faces.type(f"{cluster}{cluster}", "Left", "x", "End", "y", "Enter")
+    faces.wait_for(lambda: len(bodies_of(server.url, "faces")) == before + 2)
+    assert bodies_of(server.url, "faces")[before:] == ["acb", f"{cluster}x{cluster}y"]
+    faces.row_is("faces>")
 
 
 def test_pasted_text_is_one_message(screen: Screen, server: ServerProcess, tmp_path: Path) -> None:
@@ -143,7 +153,7 @@ def test_pasted_text_is_one_message(screen: Screen, server: ServerProcess, tmp_p
     screen.row_is("paste> one⏎two⏎three")
     screen.type("Enter")
     screen.shows(f"ann: one\n{INDENT}two\n{INDENT}three  #1")
-    assert bodies_of(server, "paste") == ["one\ntwo\nthree"]
+    assert bodies_of(server.url, "paste") == ["one\ntwo\nthree"]
 
 
 def test_ctrl_c_clears_the_line_before_it_leaves(screen: Screen) -> None:
@@ -161,7 +171,7 @@ def test_ctrl_c_clears_the_line_before_it_leaves(screen: Screen) -> None:
 def test_control_characters_of_a_message_do_not_change_the_screen(screen: Screen, server: ServerProcess) -> None:
     screen.join("hostile")
     screen.type("mine")
-    publish(server, "hostile", "\x1b[2J\x1b[H\x1b]0;owned\x07\rann: forged\u202e[bold]x")
+    publish(server.url, "hostile", "\x1b[2J\x1b[H\x1b]0;owned\x07\rann: forged\u202e[bold]x", "bob")
     screen.shows("bob: ␛[2J␛[H␛]0;owned␇␍ann: forged\\u202e[bold]x  #1\nhostile> mine")
 
 

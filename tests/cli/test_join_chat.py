@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from serving import ServerProcess, clean_environment, serve
-from tmux_screen import PATIENCE_S, Screen, bodies_of, publish
+from stored_messages import bodies_of, publish
+from tmux_screen import PATIENCE_S, Screen, open_screen
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
@@ -26,11 +27,11 @@ def test_commands_are_run_and_explained(screen: Screen, server: ServerProcess) -
     screen.shows("/quit", "-- ann is here\n", "unknown command /nonsense", "ann: /usr waves  #1")
     screen.type("/quit", "Enter")
     screen.shows("status 0")
-    assert bodies_of(server, "commands") == ["/usr waves"]
+    assert bodies_of(server.url, "commands") == ["/usr waves"]
 
 
 def test_a_message_is_answered_corrected_and_redacted(screen: Screen, server: ServerProcess) -> None:
-    publish(server, "relations", "shall we deploy?")
+    publish(server.url, "relations", "shall we deploy?", "bob")
     screen.join("relations")
     screen.type("/rep", "Tab", "Tab")
     screen.row_is("relations> /reply 1")
@@ -68,7 +69,7 @@ def test_the_title_counts_unread_messages_and_is_set_back(screen: Screen, server
     screen.tmux("select-pane", "-T", "before")
     screen.join("title")
     for text in ("one", "two"):
-        publish(server, "title", text)
+        publish(server.url, "title", text, "bob")
     screen.wait_for(lambda: screen.title() == "(2) title")
     screen.type("x")
     screen.wait_for(lambda: screen.title() == "title")
@@ -94,48 +95,38 @@ def test_joining_and_leaving_members_are_shown(screen: Screen, server: ServerPro
 def test_a_restarted_server_is_reported_and_no_message_is_missing(tmp_path: Path) -> None:
     folder = tmp_path / "server"
     folder.mkdir()
-    with serve(folder / "rooms.db") as server:
-        env = {"CHATKIT_SERVER": server.url, "CHATKIT_NAME": "ann", "HOME": str(tmp_path), "NO_COLOR": "1"}
-        screen = Screen(tmp_path, env)
-        try:
-            screen.join("away")
-            server.kill9()
-            screen.shows("trying again\n-- what you send is kept until then")
-            screen.type("sent while away", "Enter")
-            screen.shows("     ann: sent while away\naway>")
-            server.start()
-            publish(server, "away", "back")
-            screen.shows("connected again", "ann: sent while away  #", "bob: back")
-            assert sorted(bodies_of(server, "away")) == ["back", "sent while away"]
-        finally:
-            screen.tmux("kill-server")
+    with serve(folder / "rooms.db") as server, open_screen(tmp_path, server.url) as screen:
+        screen.join("away")
+        server.kill9()
+        screen.shows("trying again\n-- what you send is kept until then")
+        screen.type("sent while away", "Enter")
+        screen.shows("     ann: sent while away\naway>")
+        server.start()
+        publish(server.url, "away", "back", "bob")
+        screen.shows("connected again", "ann: sent while away  #", "bob: back")
+        assert sorted(bodies_of(server.url, "away")) == ["back", "sent while away"]
 
 
 def test_a_renamed_room_is_followed_with_all_lines_that_are_typed(tmp_path: Path) -> None:
     folder = tmp_path / "server"
     folder.mkdir()
-    with serve(folder / "rooms.db") as server:
-        env = {"CHATKIT_SERVER": server.url, "CHATKIT_NAME": "ann", "HOME": str(tmp_path), "NO_COLOR": "1"}
-        screen = Screen(tmp_path, env)
-        try:
-            publish(server, "ops", "one")
-            screen.join("ops")
-            rename(server, "ops", "dev")
-            screen.shows("-- the room 'ops' was renamed to 'dev'")
-            screen.row_is("dev>")
-            screen.type("two", "Enter", "/who", "Enter")
-            screen.shows("ann: two", "-- ann is here\n")
-            server.kill9()
-            screen.shows("trying again")
-            screen.type("three", "Enter", "four", "Enter", "half")
-            rename(server, "dev", "lab")
-            server.start()
-            screen.shows("was renamed to 'lab'", "ann: three", "ann: four")
-            screen.row_is("lab> half")
-            assert bodies_of(server, "lab") == ["one", "two", "three", "four"]
-            assert screen.all_rows().count("ann: ") == 3
-        finally:
-            screen.tmux("kill-server")
+    with serve(folder / "rooms.db") as server, open_screen(tmp_path, server.url) as screen:
+        publish(server.url, "ops", "one", "bob")
+        screen.join("ops")
+        rename(server, "ops", "dev")
+        screen.shows("-- the room 'ops' was renamed to 'dev'")
+        screen.row_is("dev>")
+        screen.type("two", "Enter", "/who", "Enter")
+        screen.shows("ann: two", "-- ann is here\n")
+        server.kill9()
+        screen.shows("trying again")
+        screen.type("three", "Enter", "four", "Enter", "half")
+        rename(server, "dev", "lab")
+        server.start()
+        screen.shows("was renamed to 'lab'", "ann: three", "ann: four")
+        screen.row_is("lab> half")
+        assert bodies_of(server.url, "lab") == ["one", "two", "three", "four"]
+        assert screen.all_rows().count("ann: ") == 3
 
 
 def rename(server: ServerProcess, room: str, new: str) -> None:

@@ -11,12 +11,7 @@ from cli_process import PATIENCE_S, Shell, wait_until
 
 pytest_plugins = ["shell_fixtures"]
 
-SHORT_LEASE = """
-import sys
-from chatkit.cli import main, on_runner
-on_runner.LEASE_S = 1.0
-main()
-"""
+SUPPORT = Path(__file__).parents[1] / "support"
 
 
 def lines(path: Path) -> list[str]:
@@ -26,11 +21,11 @@ def lines(path: Path) -> list[str]:
 def start(shell: Shell, *words: str) -> "subprocess.Popen[bytes]":
     """Start `chatkit on` with a lease of a second: what a killed process has begun comes again after it."""
     return subprocess.Popen(
-        [sys.executable, "-c", SHORT_LEASE, "on", *words],
+        [sys.executable, "-m", "short_lease", "on", *words],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         cwd=shell.folder,
-        env=shell.env,
+        env=shell.env | {"PYTHONPATH": str(SUPPORT)},
     )
 
 

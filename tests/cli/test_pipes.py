@@ -155,7 +155,7 @@ READS, WRITES = {STDIN}, {STDOUT}
 def test_a_command_fails_only_without_a_standard_stream_that_it_needs(
     shell: Shell, words: str, needed: set[int], status: int
 ) -> None:
-    shell.run("publish", "closed", "hi")
+    shell.publish("closed", "hi")
     for closed in ({STDIN}, {STDOUT}, {STDERR}, {STDIN, STDOUT, STDERR}):
         done = shell.run_without(closed, *words.split())
         wanted = 1 if needed & closed else status

@@ -194,7 +194,7 @@ def test_output_is_written_whole_to_a_nonblocking_pipe(shell: Shell, unbuffered:
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("words", EVERY_COMMAND + WITHOUT_SERVER)
 def test_an_output_error_is_reported_with_exit_code_1(shell: Shell, words: str, unbuffered: str) -> None:
-    shell.run("publish", "streams", "hi")
+    shell.publish("streams", "hi")
     shell.env["PYTHONUNBUFFERED"] = unbuffered
     with FULL.open("wb") as full, start(shell, words, stdout=full.fileno()) as process:
         _, errors = process.communicate(timeout=PATIENCE_S)
@@ -204,7 +204,7 @@ def test_an_output_error_is_reported_with_exit_code_1(shell: Shell, words: str, 
 
 @pytest.mark.parametrize("words", EVERY_COMMAND + WITHOUT_SERVER)
 def test_a_command_that_only_prints_succeeds_when_its_reader_has_closed_the_pipe(shell: Shell, words: str) -> None:
-    shell.run("publish", "streams", "hi")
+    shell.publish("streams", "hi")
     reads, writes = os.pipe()
     os.close(reads)
     with start(shell, words, stdout=writes) as process:
@@ -244,7 +244,7 @@ def test_notices_that_cannot_be_written_do_not_change_the_exit_code(shell: Shell
 
 @pytest.mark.parametrize("words", ["rooms", "--version"])
 def test_a_command_without_standard_output_does_not_succeed(shell: Shell, words: str) -> None:
-    shell.run("publish", "closed", "hi")
+    shell.publish("closed", "hi")
     done = shell.run_without({STDOUT}, words)
     assert done.returncode == 1
     assert b"standard output could not be written" in done.stderr

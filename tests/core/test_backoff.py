@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from chatkit.backoff import Backoff
+from chatkit.backoff import RECONNECT_FACTOR, Backoff
 
 
 def waits_of(backoff: Backoff, count: int) -> list[float]:
@@ -54,3 +54,13 @@ def test_the_same_seed_draws_the_same_waits() -> None:
 def test_jitter_does_not_slow_the_growth() -> None:
     backoff = Backoff(1.0, 8.0, uniform=lambda low, _high: low)
     assert waits_of(backoff, 5) == [0.5, 1.0, 2.0, 4.0, 4.0]
+
+
+def test_a_client_is_back_soon_after_its_server() -> None:
+    longest = Backoff(0.1, 10.0, factor=RECONNECT_FACTOR, jitter=0.0)
+    shortest = Backoff(0.1, 10.0, factor=RECONNECT_FACTOR, uniform=lambda low, _high: low)
+    away_s = 0.0  # if all waits until now were as short as they can be
+    for _ in range(25):
+        assert longest.next_s() <= 0.1 + 0.4 * away_s + 1e-9
+        away_s += shortest.next_s()
+    assert away_s > 20.0

@@ -309,9 +309,10 @@ def test_workers_that_conflict_try_again() -> None:
     on_a_hub(test)
 
 
-def test_a_record_that_is_not_a_consumer_is_an_error() -> None:
+@pytest.mark.parametrize("value", [b"{}", b"garbage", b'{"owner":"\xff"}', b'{"more":' + b"[" * 5_000])
+def test_a_record_that_is_not_a_consumer_is_an_error(value: bytes) -> None:
     async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
-        await backend.put_record(CONSUMER, "ops/c", b"{}", expected_version=0)
+        await backend.put_record(CONSUMER, "ops/c", value, expected_version=0)
         with pytest.raises(StoreError, match="'ops/c' cannot be read"):
             await hub.consumers.consumer("ops", "c").receive()
 

@@ -1,4 +1,4 @@
-"""Deliveries of the fan-out: at once without load, each room paced by its own cost, early when there is enough."""
+"""Deliveries of the fan-out: at once without load, each room paced by its own cost and other work, early if enough."""
 
 import asyncio
 from collections import defaultdict
@@ -9,7 +9,7 @@ import pytest
 
 from chatkit.core import fanout as fanout_module
 from chatkit.core.backend import Backend
-from chatkit.core.fanout import ENOUGH_CHARS, MAX_PAUSE_S, QUIET_S, WAKES_A_ROOM, WAKES_A_TURN, Fanout
+from chatkit.core.fanout import ENOUGH_CHARS, MAX_PAUSE_S, MIN_PAUSE_S, QUIET_S, WAKES_A_ROOM, WAKES_A_TURN, Fanout
 from chatkit.core.page_cache import PageCache
 from chatkit.core.room import Room
 from chatkit.core.signals import Signal
@@ -21,13 +21,22 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time passes only while readers are woken, and while it waits for a timer."""
 
     now_s = 1000.0
+    worked_s = 0.0
 
     def time(self) -> float:
         return self.now_s
 
+    def work_time(self) -> float:
+        return self.worked_s
+
     def pass_time(self, seconds: float) -> None:
         """Let time pass; the timers that are due run in the next turn."""
         self.now_s += seconds
+
+    def work(self, seconds: float) -> None:
+        """Let time pass in which the processor works."""
+        self.now_s += seconds
+        self.worked_s += seconds
 
 
 class Reader:
@@ -40,7 +49,7 @@ class Reader:
         self._name = name
 
     def wake(self) -> None:
-        self._scene.loop.pass_time(WAKE_S)
+        self._scene.loop.work(WAKE_S)
         self._scene.woken.append(self._name)
         self._scene.woken_at[self._name].append(self._scene.loop.time())
 
@@ -56,7 +65,7 @@ class Scene:
 
     def __init__(self, backend: Backend, loop: VirtualLoop) -> None:
         self.loop = loop
-        self.fanout = Fanout(loop.time)
+        self.fanout = Fanout(loop.time, loop.work_time)
         self.woken: list[str] = []
         self.woken_at: defaultdict[str, list[float]] = defaultdict(list)
         self._backend = backend
@@ -72,6 +81,16 @@ class Scene:
 
     async def pass_time(self, seconds: float) -> None:
         self.loop.pass_time(seconds)
+        await turn()
+
+    async def deliver(self, room: Room, *, others: float) -> None:
+        """Deliver to the room twice. In between, other work takes this share of the processor's time."""
+        self.grow(room)
+        await turn()
+        self.loop.work(10.0 * others)
+        await self.pass_time(10.0 * (1 - others))
+        del self.woken[:]
+        self.grow(room)
         await turn()
 
 
@@ -114,18 +133,50 @@ def test_readers_of_an_idle_server_are_woken_in_the_next_turn_newest_first() -> 
 def test_growth_during_a_pause_wakes_readers_once_when_it_ends() -> None:
     async def test(scene: Scene) -> None:
         room = scene.room("a", 100)
-        scene.grow(room)
-        await turn()
+        await scene.deliver(room, others=0.0)
         del scene.woken[:]
         for _ in range(3):
             scene.grow(room)
-            await scene.pass_time(0.001)
+            await scene.pass_time(0.0001)
         assert scene.woken == []
-        await scene.pass_time(0.006)  # eight times the millisecond that the delivery took
+        await scene.pass_time(0.001)
         assert len(scene.woken) == 100
         assert scene.fanout.is_idle
         await until_idle(scene)
         assert len(scene.woken) == 100
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("others", "pause"),
+    [(0.0, 1), (0.2, 1), (0.4, 1.5), (0.5, 3), (0.6, 8), (1.0, 8)],
+)
+def test_the_pause_is_as_long_as_the_delivery_and_longer_if_other_work_needs_the_processor(
+    others: float, pause: float
+) -> None:
+    async def test(scene: Scene) -> None:
+        room = scene.room("a", 100)
+        took_s = 100 * WAKE_S
+        await scene.deliver(room, others=others)
+        scene.grow(room)
+        await scene.pass_time(pause * took_s - MIN_PAUSE_S - 0.0001)
+        assert len(scene.woken) == 100
+        await scene.pass_time(MIN_PAUSE_S + 0.0002)
+        assert len(scene.woken) == 200
+
+    run(test)
+
+
+def test_the_first_delivery_to_a_room_is_followed_by_a_short_pause() -> None:
+    async def test(scene: Scene) -> None:
+        scene.loop.work(100.0)
+        room = scene.room("a", 100)
+        scene.grow(room)
+        await turn()
+        scene.grow(room)
+        await scene.pass_time(100 * WAKE_S)
+        assert len(scene.woken) == 200
 
     run(test)
 
@@ -144,8 +195,7 @@ def test_a_room_with_few_readers_does_not_pause() -> None:
 def test_enough_to_deliver_ends_the_pause() -> None:
     async def test(scene: Scene) -> None:
         room = scene.room("a", 100)
-        scene.grow(room)
-        await turn()
+        await scene.deliver(room, others=1.0)
         scene.grow(room)
         await turn()
         assert len(scene.woken) == 100
@@ -160,8 +210,7 @@ def test_enough_to_deliver_ends_the_pause() -> None:
 def test_the_pause_is_bounded() -> None:
     async def test(scene: Scene) -> None:
         room = scene.room("a", WAKES_A_ROOM)
-        scene.grow(room)
-        await turn()
+        await scene.deliver(room, others=1.0)
         scene.grow(room)
         await scene.pass_time(MAX_PAUSE_S - 0.001)
         assert len(scene.woken) == WAKES_A_ROOM

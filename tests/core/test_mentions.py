@@ -44,7 +44,7 @@ def known(text: str) -> str | None:
         ("@@ann", ("ann",)),
         ("@ ann", ()),
         ("@ann\n@bob", ("ann", "bob")),
-        ("@e\u0301", ()),
+        ("@e\u0301, hi", ("é",)),  # decomposed
         ("@ann\u0301", ()),  # a mark continues the word
         ("ё@ann", ()),
         ("@ann@bob", ("ann",)),

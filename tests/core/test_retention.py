@@ -128,7 +128,7 @@ def place(kind: str, folder: Path) -> tuple[str, Date]:
     if kind == "sqlite":
         path = folder / f"{next(numbers)}.db"
         return f"sqlite:///{path}", dating_sqlite(path)
-    url = stores.redis() if kind == "redis" else stores.postgres()
+    url = stores.redis() if kind == "redis" else stores.emptied_postgres()
     return url, (dating_redis if kind == "redis" else dating_postgres)(url)
 
 

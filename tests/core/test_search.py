@@ -1,6 +1,7 @@
 """The search in many rooms: each hit once, the newest first, also when its time ends before all rooms are searched."""
 
-from collections.abc import AsyncIterator, Collection
+from base64 import urlsafe_b64encode
+from collections.abc import AsyncIterator, Collection, Sequence
 
 import pytest
 from faulty_backend import Faults
@@ -9,14 +10,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatkit.backends.memory import MemoryBackend
-from chatkit.core import slices
-from chatkit.core.backend import Backend, MentionPosition, RoomInfo
+from chatkit.core import search, slices
+from chatkit.core.backend import Backend, Filter, MentionPosition, RoomInfo
 from chatkit.core.model import Message
 from chatkit.core.room_pages import room_pages
 from chatkit.core.search import START, Rest, RoomsFrom, SearchPosition, search_rooms
 from chatkit.errors import BadCursor
 
 ROOMS = ("a", "b", "c", "d")
+
+
+class ScreeningBackend(MemoryBackend):
+    """Finds exactly the rooms that have a match."""
+
+    async def find_rooms(self, rooms: Sequence[str], where: Filter) -> Collection[str]:
+        return [room for room in rooms if (await self.read(room, where=where, limit=1, folded=True)).messages]
+
+
+class Countdown(slices.Deadline):
+    """A deadline that is over when it has been asked for the time so many times."""
+
+    n_calls = 0
+
+    @property
+    def left_s(self) -> float:
+        Countdown.n_calls -= 1
+        return float(Countdown.n_calls)
 
 
 def rooms_of(backend: Backend, rooms: Collection[str] = ROOMS) -> RoomsFrom:
@@ -68,18 +87,20 @@ def test_the_newest_hits_come_first_page_by_page() -> None:
     later=st.lists(st.tuples(st.sampled_from((*ROOMS, "bb")), st.booleans()), max_size=10),
     limit=st.integers(1, 6),
     first=st.integers(1, 6),
+    n_calls=st.integers(0, 15),
 )
 def test_a_search_whose_time_ends_finds_each_message_once_while_others_are_written(
-    written: list[tuple[str, bool]], later: list[tuple[str, bool]], limit: int, first: int
+    written: list[tuple[str, bool]], later: list[tuple[str, bool]], limit: int, first: int, n_calls: int
 ) -> None:
     async def main() -> None:
-        backend = MemoryBackend()
+        backend = ScreeningBackend()
         await fill(backend, written)
         wanted = {(room, n) for n, (room, is_hit) in enumerate(written) if is_hit}
         found: list[Message] = []
         at: SearchPosition | None = START
         n_pages = 0
         while at is not None:
+            Countdown.n_calls = n_calls
             rooms_from = rooms_of(backend, (*ROOMS, "bb"))
             page, at = await search_rooms(backend, rooms_from, "deploy", at=at, limit=limit)
             at = None if at is None else SearchPosition.parse(str(at))
@@ -96,8 +117,27 @@ def test_a_search_whose_time_ends_finds_each_message_once_while_others_are_writt
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slices, "FIRST_SLICE", first)
-        patch.setattr(slices, "SEARCH_S", 0.0)
+        patch.setattr(search, "FIRST_SLICE", first)
+        patch.setattr(search, "ROOM_MESSAGES", 0)
+        patch.setattr(search, "Deadline", Countdown)
         run(main())
+
+
+def test_rooms_without_a_match_are_examined_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "SEARCH_S", 1_000.0)
+
+    async def main() -> None:
+        backend = Faults(ScreeningBackend())
+        assert isinstance(backend.inner, MemoryBackend)
+        rooms = [f"room{n}" for n in range(2_500)]
+        await fill(backend.inner, [(room, room == "room1234") for room in rooms])
+        n_before = backend.calls["read"]
+        page, at = await search_rooms(backend, rooms_of(backend, rooms), "deploy", at=START, limit=10)
+        assert ([each.room for each in page], at) == (["room1234"], None)
+        assert backend.calls["read"] - n_before < 10
+        assert backend.calls["find_rooms"] < 40
+
+    run(main())
 
 
 def test_an_ended_search_continues_with_the_other_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,8 +182,11 @@ def test_a_page_takes_a_bounded_time_however_many_messages_are_newer_than_the_se
     run(main())
 
 
+DEEP = "~" + urlsafe_b64encode(b"[null,null," + b"[" * 1_400).decode()  # ignored values, nested too deep to skip
+
+
 @pytest.mark.parametrize(
-    "text", ["~", "~!", "~W10=", "~" + "A" * 3_000, "~bnVsbA==", "1:2", "~W251bGwsbnVsbF0=", "~\udce4"]
+    "text", ["~", "~!", "~W10=", "~" + "A" * 3_000, "~bnVsbA==", "1:2", "~W251bGwsbnVsbF0=", "~\udce4", DEEP]
 )
 def test_a_position_that_no_search_made_is_refused(text: str) -> None:
     with pytest.raises(BadCursor):

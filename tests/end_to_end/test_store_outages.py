@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import stores
+from copied_postgres import CopiedPostgresServer
 from raw_client import Lines, Talk, call, eventually, open_socket, publish, run, stream, whole_room
 from serving import ServerProcess, serve
 
-from chatkit.bench.local.postgres import PostgresServer
 from chatkit.bench.local.redis import RedisCluster, RedisServer
 from chatkit.bench.local.store import LocalStore
 from chatkit.client import Client, ConnectionLost, ConnectionRestored
@@ -19,7 +19,7 @@ from chatkit.client import Client, ConnectionLost, ConnectionRestored
 STORES: dict[str, Callable[[], LocalStore]] = {
     "redis": lambda: RedisServer(stores.UNSYNCED),
     "redis-cluster": lambda: RedisCluster(stores.UNSYNCED),
-    "postgres": PostgresServer,
+    "postgres": CopiedPostgresServer,
 }
 
 

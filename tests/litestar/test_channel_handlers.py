@@ -45,7 +45,8 @@ def test_generated_handlers_send_published_events(mode: Any, base: str, arbitrar
 
 @pytest.mark.parametrize("way", ["soon", "waiting", "in a thread"])
 def test_a_publisher_receives_its_own_event_at_once(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatkit.core.fanout.PACE", 1e9)
+    monkeypatch.setattr("chatkit.core.fanout.LEAST_SHARE", 1e-9)
+    monkeypatch.setattr("chatkit.core.fanout.MOST_SHARE", 1e-9)
     monkeypatch.setattr("chatkit.core.fanout.MAX_PAUSE_S", 60.0)
 
     async def publish_text(text: str) -> None:

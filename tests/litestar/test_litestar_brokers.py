@@ -20,12 +20,12 @@ ALL = [*WITH_HISTORY, "pubsub", "cluster-pubsub"]
 
 @pytest.fixture(params=ALL)
 def make(request: pytest.FixtureRequest) -> Make:
-    return maker(request.param)
+    return maker(request.param, stores.emptied_postgres)
 
 
 @pytest.fixture(params=WITH_HISTORY)
 def make_keeping(request: pytest.FixtureRequest) -> Make:
-    return maker(request.param)
+    return maker(request.param, stores.emptied_postgres)
 
 
 # Guarantees of Litestar's backends
@@ -339,7 +339,7 @@ def test_generated_handlers_of_two_applications_on_one_store_share_channels(url:
 
 @pytest.mark.parametrize("kind", ["stream", "pubsub", "asyncpg", "psycopg"])
 def test_generated_handlers_send_events_of_another_application(kind: str) -> None:
-    make = maker(kind)
+    make = maker(kind, stores.emptied_postgres)
     plugins = [ChannelsPlugin(make(), channels=["ops"], create_ws_route_handlers=True) for _ in range(2)]
     one_app, two_app = (Litestar(plugins=[plugin], logging_config=None) for plugin in plugins)
     with TestClient(one_app), TestClient(two_app) as client, client.websocket_connect("/ops") as socket:

@@ -8,10 +8,10 @@ import pytest
 import stores
 from channel_backends import fresh, go_on_after_a_restart, started
 from channels import run
+from copied_postgres import CopiedPostgresServer
 from litestar.exceptions import ImproperlyConfiguredException
 
 from chatkit.backends import open_backend
-from chatkit.bench.local.postgres import PostgresServer
 from chatkit.errors import ChatkitError, Unavailable
 from chatkit.litestar import AsyncPgChannelsBackend, ChannelsPlugin, PsycoPgChannelsBackend
 from chatkit.litestar.postgres_dsn import url_of
@@ -126,7 +126,7 @@ def test_failed_connections_raise_unavailable() -> None:
 
 
 def test_delivery_continues_after_a_restart_of_postgresql() -> None:
-    with PostgresServer() as server:
+    with CopiedPostgresServer() as server:
 
         async def main() -> None:
             one, two = (ChannelsPlugin(AsyncPgChannelsBackend(server.url), channels=["foo"]) for _ in range(2))

@@ -1,7 +1,13 @@
 """`chatkit mcp`: an agent's application starts the command, and talks to it by its standard streams."""
 
+import json
+import os
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import mcp
 import pytest
@@ -37,6 +43,53 @@ def test_an_agent_uses_rooms_by_the_command_until_it_closes_its_input(tmp_path: 
                 assert posted["seq"] == message["seq"]
 
     run(test())
+
+
+@contextmanager
+def started(folder: Path, stdin: int, stdout: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the command, which connects to no server before a tool is called."""
+    command = [sys.executable, "-m", "chatkit.cli", "mcp", "--server", "http://127.0.0.1:1"]
+    env = clean_environment({"HOME": str(folder)})
+    with subprocess.Popen(command, cwd=folder, env=env, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+def request(number: int, method: str, **params: Any) -> bytes:
+    sent = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+    return json.dumps(sent).encode() + b"\n"
+
+
+CLIENT = {"name": "test", "version": "1"}
+INITIALIZE = request(0, "initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo=CLIENT)
+
+
+def test_an_agent_talks_to_the_command_by_pipes_that_do_not_block(tmp_path: Path) -> None:
+    (stdin, requests), (answers, stdout) = os.pipe(), os.pipe()
+    for descriptor in (stdin, stdout):  # as Node and ssh leave them
+        os.set_blocking(descriptor, False)
+    n_answers = 10  # some 20 KB each, more than fits into the pipe
+    with started(tmp_path, stdin, stdout), os.fdopen(requests, "wb") as asked, os.fdopen(answers, "rb") as answered:
+        for descriptor in (stdin, stdout):
+            os.close(descriptor)
+        asked.write(b"\xef\xbb\xbf" + INITIALIZE)
+        asked.flush()
+        assert json.loads(answered.readline())["id"] == 0
+        asked.writelines(request(number, "tools/list") for number in range(1, n_answers + 1))
+        asked.flush()
+        assert {json.loads(answered.readline())["id"] for _ in range(n_answers)} == set(range(1, n_answers + 1))
+
+
+@pytest.mark.parametrize("stream", ["input", "output"])
+def test_a_standard_stream_that_fails_is_reported(tmp_path: Path, stream: str) -> None:
+    with (
+        Path("/dev/full").open("wb") as full,
+        started(tmp_path, full.fileno() if stream == "input" else subprocess.PIPE, full.fileno()) as process,
+    ):
+        _, errors = process.communicate(INITIALIZE if stream == "output" else None, 60)
+    assert process.returncode == 1
+    assert errors.startswith(b"chatkit: standard %s could not be " % stream.encode())
+    assert errors.count(b"\n") == 1
 
 
 def test_the_command_says_how_to_install_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

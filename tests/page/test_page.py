@@ -5,7 +5,7 @@ from urllib.parse import quote
 import pytest
 from page_layout import CONTRASTS, OVERFLOWING
 from page_server import fill, publish, request
-from page_window import OpenWindow
+from page_window import OpenWindow, Window
 from playwright.sync_api import expect
 from serving import ServerProcess
 
@@ -23,8 +23,8 @@ COUNT_WRITES = """() => {
 NARROW = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 
 
-def test_two_windows_talk(open_window: OpenWindow) -> None:
-    ann, bob = open_window("ann").join("talk"), open_window("bob").join("talk")
+def test_two_windows_talk(shared_ann: Window, shared_bob: Window) -> None:
+    ann, bob = shared_ann.join("talk"), shared_bob.join("talk")
     ann.send("hello bob")
     bob.expect_texts(["hello bob"])
     bob.send("hello ann\nhow are you?")
@@ -48,9 +48,9 @@ def test_joins_leaves_and_typing_are_shown(open_window: OpenWindow) -> None:
     expect(ann.page.locator("#people-list .name")).to_have_text(["ann"])
 
 
-def test_scrolling_up_loads_history_and_keeps_the_position(server: ServerProcess, open_window: OpenWindow) -> None:
+def test_scrolling_up_loads_history_and_keeps_the_position(server: ServerProcess, shared_ann: Window) -> None:
     fill(server, "long", 700)
-    ann = open_window("ann").join("long")
+    ann = shared_ann.join("long")
     expect(ann.page.locator(".message .text").last).to_have_text("message 700")
     # Scroll and measure in one task, before any history can arrive.
     oldest, seq, top = ann.value(
@@ -83,8 +83,8 @@ def test_scrolling_up_loads_history_and_keeps_the_position(server: ServerProcess
     expect(ann.page.locator("#jump")).to_be_hidden()
 
 
-def test_a_busy_room_keeps_the_page_small(server: ServerProcess, open_window: OpenWindow) -> None:
-    ann = open_window("ann").join("busy")
+def test_a_busy_room_keeps_the_page_small(server: ServerProcess, shared_ann: Window) -> None:
+    ann = shared_ann.join("busy")
     fill(server, "busy", 900)
     expect(ann.page.locator(".message .text").last).to_have_text("message 900")
     assert ann.seqs() == list(range(401, 901))
@@ -142,13 +142,13 @@ def test_hostile_names_and_bodies_are_inert(server: ServerProcess, open_window: 
         assert ann.value(OVERFLOWING) == []
 
 
-def test_a_redacted_message_is_marked(server: ServerProcess, open_window: OpenWindow) -> None:
+def test_a_redacted_message_is_marked(server: ServerProcess, shared_ann: Window, shared_bob: Window) -> None:
     seq = publish(server, "redact", "the password is hunter2")
-    ann = open_window("ann").join("redact")
+    ann = shared_ann.join("redact")
     ann.expect_texts(["the password is hunter2"])
     request(server, "DELETE", f"/rooms/redact/messages/{seq}")
     ann.expect_texts(["This message was removed."])
-    bob = open_window("bob").join("redact")
+    bob = shared_bob.join("redact")
     bob.expect_texts(["This message was removed."])
 
 
@@ -243,9 +243,9 @@ def test_the_page_works_by_keyboard(open_window: OpenWindow) -> None:
     expect(ann.page.locator("#message-box")).to_have_value("a draft")
 
 
-def test_escape_goes_to_the_newest_message(server: ServerProcess, open_window: OpenWindow) -> None:
+def test_escape_goes_to_the_newest_message(server: ServerProcess, shared_ann: Window) -> None:
     fill(server, "escape", 80)
-    ann = open_window("ann").join("escape")
+    ann = shared_ann.join("escape")
     expect(ann.page.locator(".message .text").last).to_have_text("message 80")
     ann.value("() => { document.querySelector('#scroller').scrollTop -= 900; }")
     expect(ann.page.locator("#jump")).to_be_visible()

@@ -206,6 +206,7 @@ def test_a_banned_user_is_told_why_and_until_when(server: TokenServer, open_wind
     )
     expect(eve.page.locator("#closed-title")).to_have_text("You were removed from #den")
     expect(eve.page.locator("#closed-text")).to_contain_text("Spam, until Jan 2, 2100")
+    assert eve.violations() == []
     server.call("DELETE", f"/bans/{ban['id']}")
     eve.page.get_by_role("button", name="Try again").click()
     expect(eve.page.locator("#composer")).to_be_visible()

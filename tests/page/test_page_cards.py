@@ -3,13 +3,13 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
 from page_access import READ, TokenServer, sign_in, token_server
 from page_layout import CONTRASTS, OVERFLOWING
-from page_window import OpenWindow, chromium, windows
+from page_window import OpenWindow, Window, chromium, windows
 from playwright.sync_api import Browser, expect
 
 PAYLOADS = Path(__file__).parent.parent / "server" / "hooks" / "payloads"
@@ -42,14 +42,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TokenServer]:
 
 
 @pytest.fixture(scope="module")
-def ann(server: TokenServer) -> str:
-    return server.token("ann", "*", READ)
-
-
-@pytest.fixture
 def open_window(browser: Browser, server: TokenServer) -> Iterator[OpenWindow]:
+    """Open windows that stay open for all tests, each in rooms of its own."""
     with windows(browser, server.url) as open_window:
         yield open_window
+
+
+@pytest.fixture(scope="module")
+def desktop(server: TokenServer, open_window: OpenWindow) -> Window:
+    return sign_in(open_window(), server.token("ann", "*", READ), "hall")
+
+
+@pytest.fixture(scope="module")
+def phone(server: TokenServer, open_window: OpenWindow) -> Window:
+    return sign_in(open_window(**NARROW), server.token("bob", "*", READ), "hall")
 
 
 def send(server: TokenServer, room: str, *payloads: Any) -> None:
@@ -61,9 +67,9 @@ def send(server: TokenServer, room: str, *payloads: Any) -> None:
         httpx.post(address, json=case["payload"]).raise_for_status()
 
 
-def test_a_webhooks_message_is_drawn_with_cards(server: TokenServer, ann: str, open_window: OpenWindow) -> None:
+def test_a_webhooks_message_is_drawn_with_cards(server: TokenServer, desktop: Window) -> None:
     send(server, "drawn", "slack-attachments", "discord-embeds", "discord-content", "json-object", "slack-custom")
-    window = sign_in(open_window(), ann, "drawn")
+    window = desktop.join("drawn")
     first, second, third, fourth, fifth = window.page.locator(".message").all()
     expect(first.locator(".card")).to_have_count(2)
     expect(first.locator(".content > .text")).to_have_text("Optional text above the attachment")
@@ -82,9 +88,9 @@ def test_a_webhooks_message_is_drawn_with_cards(server: TokenServer, ann: str, o
     assert window.problems == []
 
 
-def test_what_a_sender_writes_is_text(server: TokenServer, ann: str, open_window: OpenWindow) -> None:
+def test_what_a_sender_writes_is_text(server: TokenServer, desktop: Window) -> None:
     send(server, "hostile", HOSTILE)
-    window = sign_in(open_window(), ann, "hostile")
+    window = desktop.join("hostile")
     message = window.page.locator(".message")
     expect(message.locator(".alias")).to_have_text("(<b>x</b>)")
     expect(message.locator(".card .title")).to_have_text("<img src=x onerror=alert(1)>")
@@ -97,29 +103,28 @@ def test_what_a_sender_writes_is_text(server: TokenServer, ann: str, open_window
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_cards_are_readable_in_both_themes_and_on_a_phone(
-    server: TokenServer, ann: str, open_window: OpenWindow, scheme: str
+    server: TokenServer, phone: Window, scheme: Literal["light", "dark"]
 ) -> None:
     send(server, f"seen-{scheme}", *(path.stem for path in sorted(PAYLOADS.glob("*.json"))))
-    window = sign_in(open_window(color_scheme=scheme, **NARROW), ann, f"seen-{scheme}")
+    phone.page.emulate_media(color_scheme=scheme)
+    window = phone.join(f"seen-{scheme}")
     expect(window.page.locator(".card").last).to_be_visible()
     assert window.value(OVERFLOWING) == []
     assert [found for found in window.value(CONTRASTS) if found[0] < 4.5] == []
     assert window.problems == []
 
 
-def test_a_name_that_is_not_verified_leaves_the_sender_its_place(
-    server: TokenServer, ann: str, open_window: OpenWindow
-) -> None:
+def test_a_name_that_is_not_verified_leaves_the_sender_its_place(server: TokenServer, phone: Window) -> None:
     send(server, "h", {"username": "a name as long as it may be, and longer", "text": "hi"})
-    window = sign_in(open_window(**NARROW), ann, "h")
+    window = phone.join("h")
     sender = window.page.locator(".message .sender")
     expect(sender).to_have_text("alerts-h")
     assert sender.evaluate("name => name.scrollWidth <= name.clientWidth")
 
 
-def test_many_cards_are_folded(server: TokenServer, ann: str, open_window: OpenWindow) -> None:
+def test_many_cards_are_folded(server: TokenServer, desktop: Window) -> None:
     send(server, "long", {"text": "many", "attachments": [{"title": f"card {n}", "text": "a\nb"} for n in range(15)]})
-    window = sign_in(open_window(), ann, "long")
+    window = desktop.join("long")
     message = window.page.locator(".message")
     expect(message.locator(".cards")).to_have_class("cards folded")
     message.get_by_role("button", name="Show all").click()
@@ -127,10 +132,10 @@ def test_many_cards_are_folded(server: TokenServer, ann: str, open_window: OpenW
     assert message.locator(".cards").evaluate("cards => cards.scrollHeight <= cards.clientHeight")  # all are drawn
 
 
-def test_an_edit_replaces_the_cards(server: TokenServer, ann: str, open_window: OpenWindow) -> None:
+def test_an_edit_replaces_the_cards(server: TokenServer, desktop: Window) -> None:
     send(server, "edited", "slack-attachments")
     bot = server.token("alerts-edited", "edited", ["write"], kind="bot")  # of the same name as the webhook
     server.call("PATCH", "/rooms/edited/messages/1", {"body": "it was nothing"}, token=bot)
-    window = sign_in(open_window(), ann, "edited")
+    window = desktop.join("edited")
     expect(window.page.locator(".message .content > .text")).to_contain_text("it was nothing")
     expect(window.page.locator(".card")).to_have_count(0)

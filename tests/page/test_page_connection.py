@@ -1,14 +1,15 @@
 """The page, while its server or its store is away, and on servers with other settings."""
 
 import asyncio
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
 import stores
 from page_server import publish, stored
-from page_window import Window, windows
-from playwright.sync_api import Browser, expect
+from page_window import OpenWindow, Window, windows
+from playwright.sync_api import Browser, Route, expect
 from serving import ServerProcess, serve
 
 from chatkit.backends import open_backend
@@ -40,6 +41,32 @@ def test_no_message_is_lost_or_repeated_when_the_server_is_killed(browser: Brows
         ann.expect_texts([*everything, "and on we go"])
         assert stored(own_server, "ops") == [*everything, "and on we go"]
         assert ann.seqs() == bob.seqs() == list(range(1, 24))
+
+
+def test_the_room_is_joined_while_the_modules_are_loaded(server: ServerProcess, open_window: OpenWindow) -> None:
+    publish(server, "early", "first")
+    window = open_window("ann")
+    sent: list[str] = []
+    held: list[Route] = []
+    window.page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(str(frame))))
+    window.page.route("**/page.js", lambda route: held.append(route))  # noqa: PLW0108 - it takes no built-in method
+    with window.page.expect_request("**/page.js"), window.page.expect_websocket() as opened:
+        window.page.goto(f"{server.url}/#early", wait_until="commit")
+    window.until("() => window.chatkitEarly.frames.some((frame) => frame.includes('first'))")
+    held[0].continue_()
+    window.await_connection().expect_texts(["first"])
+    window.send("second")
+    window.expect_texts(["first", "second"])
+    commands = [json.loads(frame) for frame in sent]
+    assert [command["ref"] for command in commands if command["op"] == "join"] == [0]
+    assert not opened.value.is_closed()
+
+
+def test_nobody_is_connected_early_who_has_to_choose_a_name(server: ServerProcess, open_window: OpenWindow) -> None:
+    publish(server, "early", "first")
+    visitor = open_window().open("/#early")
+    assert visitor.value("() => 'chatkitEarly' in window && window.chatkitEarly !== null") is False
+    expect(visitor.page.locator("#name-title")).to_have_text("Welcome")
 
 
 def test_a_dead_connection_is_detected_and_resumed(browser: Browser, own_server: ServerProcess) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from page_layout import CONTRASTS, OVERFLOWING
@@ -13,7 +14,6 @@ from serving import ServerProcess, serve
 
 pytest_plugins = ["page_fixtures"]
 
-AXE = Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"
 MARKDOWN = (
     "The **deploy** is *almost* done: https://example.org/1 and `code`, see #notes and @ann\n"
     "> a quote\n\n- one\n- two\n\n```python\nx = 1  # note\n```\n| a | b |\n|---|---|\n| 1 | 2 |"
@@ -44,17 +44,6 @@ def choose(window: Window, text: str, action: str) -> None:
     message(window, text).hover()
     window.page.locator(".toolbar .more").click()
     window.page.get_by_role("menuitem", name=action).click()
-
-
-def violations(window: Window) -> list[str]:
-    """Return what axe-core finds at fault in the page as it is now."""
-    if not window.value("() => 'axe' in window"):
-        window.page.evaluate(AXE.read_text())
-    found: list[str] = window.value(
-        """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
-          .flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html.slice(0, 160)}`))"""
-    )
-    return found
 
 
 def test_a_message_is_answered_and_the_answer_leads_to_it(ann: Window, server: ServerProcess) -> None:
@@ -151,7 +140,7 @@ def test_the_keyboard_moves_between_messages_and_acts_on_them(ann: Window, serve
     ann.page.locator("#message-box").fill("/help")
     keyboard.press("Enter")
     expect(ann.page.locator("#help-dialog")).to_contain_text("Copy a link")
-    assert violations(ann) == []
+    assert ann.violations() == []
     keyboard.press("Escape")
 
 
@@ -199,7 +188,7 @@ def test_words_are_completed_and_commands_are_no_messages(ann: Window, server: S
     box.press_sequentially("@bo")
     expect(options).to_have_text(["@bob"])
     expect(box).to_have_attribute("aria-activedescendant", "completion-0")
-    assert violations(ann) == []
+    assert ann.violations() == []
     box.press("Tab")
     box.press_sequentially(":roc")
     expect(options.first).to_contain_text(":rocket:")
@@ -228,6 +217,15 @@ def test_words_are_completed_and_commands_are_no_messages(ann: Window, server: S
     ann.await_connection()
     ann.send("/nick ann")
     ann.await_connection()
+
+
+def test_code_is_copied_as_it_was_written(ann: Window, server: ServerProcess) -> None:
+    publish(server, "code", '```python\nif x:  # why\n    f("<b>")\n```', "bob")
+    ann.join("code")
+    expect(ann.page.locator(".fence .language")).to_have_text("python")
+    ann.page.get_by_role("button", name="Copy the code").click()
+    ann.until("async () => (await navigator.clipboard.readText()).startsWith('if')")
+    assert ann.value("navigator.clipboard.readText()") == 'if x:  # why\n    f("<b>")'
 
 
 def test_files_get_a_sentence(ann: Window) -> None:
@@ -287,7 +285,7 @@ def test_a_long_press_opens_a_sheet(server: ServerProcess, open_window: OpenWind
     sheet = ann.page.locator("#menu").bounding_box()
     assert sheet
     assert (sheet["x"], sheet["width"], round(sheet["y"] + sheet["height"])) == (0, 360, 740)
-    assert violations(ann) == []
+    assert ann.violations() == []
     ann.page.get_by_role("menuitem", name="👍").click()
     expect(ann.page.locator(".reaction")).to_have_text("👍 1")
 
@@ -295,7 +293,7 @@ def test_a_long_press_opens_a_sheet(server: ServerProcess, open_window: OpenWind
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 768, 1440])
 def test_every_kind_of_message_is_accessible(
-    server: ServerProcess, open_window: OpenWindow, scheme: str, width: int
+    server: ServerProcess, shared_ann: Window, scheme: Literal["light", "dark"], width: int
 ) -> None:
     room = f"axe-{scheme}-{width}"
     publish(server, room, MARKDOWN, "bob", {"n": 1})
@@ -305,25 +303,27 @@ def test_every_kind_of_message_is_accessible(
     request(server, "PUT", f"/rooms/{room}/messages/1/reactions/%F0%9F%91%8D", None, "ann")
     request(server, "POST", f"/rooms/{room}/messages", {"body": "", "of": 1, "act": "pin"}, "cat")
     request(server, "DELETE", f"/rooms/{room}/messages/{publish(server, room, 'gone', 'cat')}", None, "cat")
-    ann = open_window("ann", viewport={"width": width, "height": 900}, color_scheme=scheme).join(room)
+    ann = shared_ann.looks(width=width, height=900, scheme=scheme).join(room)
     expect(ann.page.locator(".message")).to_have_count(4)
     expect(ann.page.locator(".reaction")).to_have_count(1)
     # The mention is in the line of the words around it.
     assert ann.value("() => document.querySelector('.mention.to-me').getBoundingClientRect().height") <= 25
     assert ann.value("() => getComputedStyle(document.querySelector('.mention.to-me')).display") == "inline-block"
     message(ann, "a better answer").hover()
-    assert violations(ann) == []
+    assert ann.violations() == []
     assert ann.value(OVERFLOWING) == []
     assert [(ratio, what) for ratio, what in ann.value(CONTRASTS) if ratio < 4.5] == []
     choose(ann, "a better answer", "Reply")
-    assert violations(ann) == []
+    assert ann.violations() == []
     choose(ann, "a better answer", "Add a reaction…")
     expect(ann.page.locator("#picker")).to_be_visible()
-    assert violations(ann) == []
+    assert ann.violations() == []
+    ann.page.keyboard.press("Escape")
+    expect(ann.page.locator("#picker")).to_be_hidden()
 
 
 def test_a_first_visit_is_welcomed(open_window: OpenWindow) -> None:
     visitor = open_window().open("/")
     expect(visitor.page.locator("#name-title")).to_have_text("Welcome")
     expect(visitor.page.locator("#link-word")).to_have_text("Welcome")
-    assert violations(visitor) == []
+    assert visitor.violations() == []

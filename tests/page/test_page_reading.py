@@ -18,6 +18,16 @@ RECORD_NOTIFICATIONS = """
     window.shown.push(`${title}: ${body}`);
   };
 """
+RECORD_SOUNDS = """
+  window.nSounds = 0;
+  const Original = AudioContext;
+  window.AudioContext = class extends Original {
+    constructor() {
+      super();
+      window.nSounds += 1;
+    }
+  };
+"""
 EXAMPLE = Path(__file__).parents[2] / "examples/page.html"
 
 
@@ -131,6 +141,23 @@ def test_a_message_is_announced_while_the_page_is_not_watched(open_window: OpenW
         publish(server, room, text)
     ann.until("() => window.shown?.length === 2")
     assert sorted(ann.value("window.shown")) == ["robot in #loud: everything", "robot in #still: psst @ann"]
+
+
+def test_a_sound_is_played_only_when_it_was_chosen(open_window: OpenWindow, server: ServerProcess) -> None:
+    ann = open_window("ann")
+    ann.page.add_init_script(RECORD_NOTIFICATIONS + RECORD_SOUNDS)
+    ann.join("bells").join("silence")
+    ann.value("navigator.serviceWorker.ready.then(() => true)")
+    publish(server, "bells", "one for @ann")
+    ann.until("() => window.shown.length === 1")
+    assert ann.value("window.nSounds") == 0
+    ann.page.locator("#notify-open").click()
+    expect(ann.page.locator("#notify-sound")).not_to_be_checked()
+    ann.page.locator("#notify-sound").check()
+    ann.page.locator("#notify-close").click()
+    ann.until("() => window.nSounds === 1")  # how it sounds
+    publish(server, "bells", "another for @ann")
+    ann.until("() => window.nSounds === 2")
 
 
 def test_the_page_opens_without_a_server_and_keeps_no_answers(browser: Browser, tmp_path: Path) -> None:

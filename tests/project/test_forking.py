@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,12 @@ raise SystemExit(7)
 """
 
 
-def probe(folder: Path, popen: Any, **options: Any) -> tuple[dict[str, Any], int, bytes, bytes]:
+def probe(
+    folder: Path, popen: Any, words: Sequence[str] = ("probe", "word"), **options: Any
+) -> tuple[dict[str, Any], int, bytes, bytes]:
+    """Start a process, by itself or in a command; return what it finds, its status and its output."""
     (folder / "probe.py").write_text(PROBE)
-    command = [sys.executable, "-m", "chatkit.cli", "serve", "probe:app"]
+    command = [sys.executable, "-m", *words]
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     env = clean_environment(options.pop("env", {}))
     with popen(command, cwd=folder, env=env, **streams | options) as process:
@@ -60,6 +64,11 @@ def test_a_forked_command_starts_as_a_new_interpreter_does(tmp_path: Path, optio
     with socket.socket() as passed:
         options = {"pass_fds": [passed.fileno()]} | options
         assert probe(tmp_path, forking.ForkingPopen, **options) == probe(tmp_path, EXECUTING_POPEN, **options)
+
+
+def test_an_application_of_a_forked_command_finds_the_same(tmp_path: Path) -> None:
+    words = ("chatkit.cli", "serve", "probe:app")
+    assert probe(tmp_path, forking.ForkingPopen, words) == probe(tmp_path, EXECUTING_POPEN, words)
 
 
 def test_blocked_and_ignored_signals_are_inherited(tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
-"""A wheel that is built from the tree works in an empty environment: its command runs, and it serves the page."""
+"""A wheel works in an environment that has what it requires and nothing else: its command runs, and serves the page."""
 
 import subprocess
 import sys
+import sysconfig
 import urllib.request
 import venv
 import zipfile
+from collections.abc import Iterator, Sequence
+from importlib.metadata import Distribution, PathDistribution, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from serving import serve
 
 TREE = Path(__file__).parents[2]
@@ -24,12 +28,34 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel, with links to the packages that it requires: pip installed them here for the same metadata."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder)
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin/python")]
-    install = [*pip, "install", "--quiet", "--no-compile", str(wheel)]
+    install = [*pip, "install", "--quiet", "--no-compile", "--no-deps", str(wheel)]
     subprocess.run(install, check=True, capture_output=True, text=True)
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
+    (installed,) = packages.glob("chatkit-*.dist-info")
+    for each in {found.name: found for found in required_by(PathDistribution(installed), [""])}.values():
+        link(each, packages)
     return folder
+
+
+def required_by(package: Distribution, extras: Sequence[str]) -> Iterator[Distribution]:
+    """Yield the packages that one requires with these extras, in the versions that are here, and what they require."""
+    for requirement in map(Requirement, package.requires or []):
+        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
+            found = distribution(requirement.name)
+            assert requirement.specifier.contains(found.version, prereleases=True), requirement
+            yield found
+            yield from required_by(found, ["", *requirement.extras])
+
+
+def link(package: Distribution, folder: Path) -> None:
+    """Make the files of an installed package available in another folder."""
+    for name in {file.parts[0] for file in package.files or []} - {"..", "__pycache__"}:
+        if not (folder / name).exists():  # a folder that several packages share
+            (folder / name).symlink_to(Path(str(package.locate_file(name))))
 
 
 def test_the_wheel_holds_one_package_with_its_page_and_its_commands(wheel: Path) -> None:

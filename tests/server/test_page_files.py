@@ -2,7 +2,9 @@
 
 import re
 import subprocess
+from base64 import b64encode
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,18 @@ def test_all_links_of_the_page_have_its_version_and_are_immutable(client: TestCl
         assert link.startswith(f"static/{files.version}/")
         answer = client.get(f"/{link}")
         assert (answer.status_code, answer.headers["cache-control"]) == (200, "public, max-age=31536000, immutable")
+
+
+def test_scripts_that_are_no_modules_are_in_the_page_and_allowed_by_their_digest(
+    client: TestClient,  # type: ignore[type-arg]
+) -> None:
+    page = client.get("/")
+    (script,) = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
+    assert "chatkit.theme" in script
+    assert "chatkitEarly" in script
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    assert f"script-src 'self' 'sha256-{digest}';" in page.headers["content-security-policy"]
+    assert "sha256" not in client.get("/static/app.js").headers["content-security-policy"]
 
 
 def test_the_plain_names_stay_valid_and_are_not_kept(client: TestClient) -> None:  # type: ignore[type-arg]

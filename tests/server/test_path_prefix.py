@@ -9,7 +9,7 @@ from raw_client import Talk, call, open_socket, publish, run, stream
 from serving import ServerProcess, serve
 
 from chatkit.errors import BadRequest
-from chatkit.server.settings import Settings
+from chatkit.server.settings import OWN_PATHS, Settings
 
 TOKEN = "eight-or-more"
 
@@ -101,3 +101,10 @@ def test_a_final_slash_is_removed_from_the_prefix(given: str, used: str) -> None
 def test_an_ambiguous_or_reserved_prefix_is_refused(prefix: str) -> None:
     with pytest.raises(BadRequest, match="path-prefix"):
         Settings(path_prefix=prefix)
+
+
+def test_the_first_part_of_every_path_of_the_server_is_reserved(server: ServerProcess) -> None:
+    document = json.loads(call(server, "GET", f"/schema/openapi.json?token={TOKEN}").body)
+    parts = {path.removeprefix("/team/chat").split("/")[1] for path in document["paths"]}
+    assert parts - {""} <= OWN_PATHS
+    assert {"client.js", "search", "ws"} <= OWN_PATHS

@@ -55,6 +55,7 @@ queries = st.lists(
             b"after=bad", b"after=EPOCH:1", b"after=EPOCH:99", b"after=other1:1", b"format=line", b"format=json",
             b"format=x", b"format=",
             b"token=" + SECRET.encode(), b"token=wrong", b"token=", b"a", b"%", b"name=ann&name=bob",
+            b"a&" * 40, b"name=" + b"a" * 9_000,
         ]
     ),
     max_size=3,

@@ -45,8 +45,8 @@ def redis_cluster() -> Any:
     return RedisCluster(host=host, port=int(port.strip("/")))
 
 
-def maker(kind: str) -> Make:
-    """Return a function that makes backends of a kind on one separate store."""
+def maker(kind: str, postgres: Callable[[], str] = stores.postgres) -> Make:
+    """Return a function that makes backends of a kind on one separate store, which `postgres` makes in PostgreSQL."""
     name = fresh()
     match kind:
         case "stream":
@@ -58,10 +58,10 @@ def maker(kind: str) -> Make:
         case "cluster-pubsub":
             return lambda: RedisChannelsPubSubBackend(redis=redis_cluster(), key_prefix=name)
         case "asyncpg":
-            dsn = f"{stores.postgres_server().url}?schema={name}"
+            dsn = postgres()
             return lambda: AsyncPgChannelsBackend(dsn, history=KEPT)
         case _:
-            dsn = f"{stores.postgres_server().url}?schema={name}"
+            dsn = postgres()
             return lambda: PsycoPgChannelsBackend(dsn, history=KEPT)
 
 

@@ -15,6 +15,7 @@ from chatkit.litestar import ChannelsPlugin, MemoryChannelsBackend, Subscriber, 
 Channels = NamedDependency[ChannelsPlugin]
 
 direct_sender.PROBE_S = 0.05  # type: ignore[misc]  # the tests have no ten seconds
+TOGETHER = 50  # events
 seen_by_middleware: list[str] = []
 
 
@@ -69,9 +70,10 @@ async def overheard(socket: WebSocket[Any, Any, Any], channels: Channels) -> Non
 
 @post("/publish/{channel:str}", status_code=204)
 async def publish(channel: FromPath[str], channels: Channels, count: FromQuery[int], size: FromQuery[int] = 10) -> None:
-    """Publish so many events, each its number and padding."""
-    for number in range(count):
-        await channels.wait_published(f"{number:<{size}}", channel)
+    """Publish so many events, each its number and padding; some at a time, so that the store commits them together."""
+    for start in range(0, count, TOGETHER):
+        numbers = range(start, min(start + TOGETHER, count))
+        await asyncio.gather(*(channels.wait_published(f"{number:<{size}}", channel) for number in numbers))
 
 
 @post("/publish-binary/{channel:str}", status_code=204)

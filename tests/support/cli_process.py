@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import stored_messages
 from forking import ClosedStreams
 from serving import clean_environment
 
@@ -56,8 +57,13 @@ class Shell:
             preexec_fn=ClosedStreams(*streams),
         )
 
+    def publish(self, room: str, body: str) -> None:
+        """Publish a message as `ann`, by a call: for tests of other commands."""
+        stored_messages.publish(self.env["CHATKIT_SERVER"], room, body, self.env["CHATKIT_NAME"])
+
     def bodies(self, room: str) -> list[str]:
-        return [json.loads(line)["body"] for line in self.run("history", room, "--json").splitlines()]
+        """Return what the server has stored, by a call."""
+        return stored_messages.bodies_of(self.env["CHATKIT_SERVER"], room)
 
     def counts(self, room: str, at_least: int) -> Callable[[], bool]:
         """Return a function that checks whether a room holds this many messages, of which none was dropped."""

@@ -105,6 +105,9 @@ class Faults(Backend):
             lambda: self.inner.read(room, after=after, before=before, limit=limit, where=where, folded=folded),
         )
 
+    async def find_rooms(self, rooms: Sequence[str], where: Filter) -> Collection[str]:
+        return await self._do("find_rooms", lambda: self.inner.find_rooms(rooms, where))
+
     async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
         return await self._do("rooms", lambda: self.inner.rooms(start=start, limit=limit))
 

@@ -20,13 +20,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import forking
 
-import chatkit
+import chatkit.cli
 
 PR_SET_NAME = 15
 # Modules that servers and clients import when they need them.
@@ -45,16 +46,25 @@ LOADED_LATE = (
     ),
     *("typer._adapters", "typer._click.decorators"),
 )
+# Modules that only `chatkit mcp` imports at its start: their SDK takes as long as all others.
+OF_MCP = ("chatkit.mcp.http_exchange", "chatkit.mcp.sdk_server", "chatkit.mcp.stdio")
 
 
 def load() -> None:
-    """Import what a command may import, and build the commands."""
+    """Import what a command may import, and build the commands and the server's routes."""
     names = [each.name for each in pkgutil.walk_packages(chatkit.__path__, "chatkit.")]
-    for name in (*names, *LOADED_LATE):
+    # An editable installation has the folder of the commands elsewhere.
+    commands = [each.name for each in pkgutil.walk_packages(chatkit.cli.__path__, "chatkit.cli.")]
+    import_modules(name for name in (*names, *commands, *LOADED_LATE) if name not in OF_MCP)
+    importlib.import_module("chatkit.cli.main").build_commands()
+    importlib.import_module("chatkit.server.app").routed_app(())
+
+
+def import_modules(names: Iterable[str]) -> None:
+    for name in names:
         if not name.endswith("__main__") and name not in forking.MODULES:  # these are run, not imported
             with suppress(ImportError):
                 importlib.import_module(name)
-    importlib.import_module("chatkit.cli.main").build_commands()
 
 
 def serve(connection: socket.socket) -> dict[str, Any] | None:
@@ -67,6 +77,8 @@ def serve(connection: socket.socket) -> dict[str, Any] | None:
             return None
         length, _ = forking.HEADER.unpack(header)
         request: dict[str, Any] = json.loads(connection.recv(length, socket.MSG_WAITALL))
+        if request["argv"][1:2] == ["mcp"]:
+            import_modules(OF_MCP)
         if fork_orphan():
             request["descriptors"] = descriptors
             return request
@@ -142,9 +154,9 @@ def open_streams(encoding: str, closed: set[int], *, is_unbuffered: bool) -> Non
         is_written = descriptor > 0
         raw = io.FileIO(descriptor, "w" if is_written else "r", closefd=False)
         raw.name = f"<{name}>"
-        buffer = io.BufferedWriter(raw) if is_written else io.BufferedReader(raw)
+        is_raw = is_written and is_unbuffered
         stream = io.TextIOWrapper(
-            raw if is_written and is_unbuffered else buffer,
+            raw if is_raw else io.BufferedWriter(raw) if is_written else io.BufferedReader(raw),
             encoding,
             "backslashreplace" if name == "stderr" else errors,
             "\n",

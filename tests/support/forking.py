@@ -1,7 +1,8 @@
 """Starts `chatkit` commands by a fork of a process that has imported chatkit, instead of by a new interpreter.
 
 `install` replaces `subprocess.Popen` by `ForkingPopen`, which behaves the same. It takes over where the result is the
-same: for `python -m chatkit …` in an environment that Python was started in before. All else is executed as always.
+same: for `python -m chatkit …` in an environment that Python was started in before, and for processes of tests that
+import as much. All else is executed as always.
 """
 
 import ctypes
@@ -17,7 +18,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-MODULES = {"chatkit", "chatkit.cli", "chatkit.server.workers.worker"}
+MODULES = {
+    *("appender", "chatkit", "chatkit.cli", "chatkit.server.workers.worker", "short_lease"),
+    *("chatkit.bench.chaos.receiver", "chatkit.bench.chaos.worker"),
+    "probe",  # of the test of this module
+}
 EXECUTED = ["/usr/bin/env", sys.executable, "-m", "chatkit.cli"]  # is never forked: for tests of the process list
 OFF = "CHATKIT_TESTS_EXEC"  # the environment variable that turns forking off
 READ_BY_PYTHON = ("PYTHON", "LANG", "LC_", "LD_", "MALLOC_")  # prefixes of variables that are read only at the start

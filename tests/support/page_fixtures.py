@@ -1,10 +1,11 @@
 """A browser, and servers with the page."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
-from page_window import OpenWindow, chromium, windows
+from page_window import OpenWindow, Window, borrowed, chromium, windows
 from playwright.sync_api import Browser
 from serving import ServerProcess, serve
 
@@ -31,3 +32,23 @@ def own_server(tmp_path: Path) -> Iterator[ServerProcess]:
 def open_window(browser: Browser, server: ServerProcess) -> Iterator[OpenWindow]:
     with windows(browser, server.url) as open_window:
         yield open_window
+
+
+@pytest.fixture(scope="module")
+def shared_window(browser: Browser, server: ServerProcess) -> Iterator[Callable[[str], Window]]:
+    """Return a function that returns the window of a person, which stays open for all tests of a module."""
+    with windows(browser, server.url) as open_window:
+        yield cache(lambda name: open_window(name).open())
+
+
+@pytest.fixture
+def shared_ann(shared_window: Callable[[str], Window]) -> Iterator[Window]:
+    """A window for tests of what a page does once it is loaded: they leave nothing open in it."""
+    with borrowed(shared_window("ann")) as window:
+        yield window
+
+
+@pytest.fixture
+def shared_bob(shared_window: Callable[[str], Window]) -> Iterator[Window]:
+    with borrowed(shared_window("bob")) as window:
+        yield window

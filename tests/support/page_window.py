@@ -2,9 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import unquote
 
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect, sync_playwright
+
+AXE = Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"
 
 # Chromium itself reports these when a server cannot be reached, or refuses a call; all other problems are the page's.
 SERVER_AWAY = ("net::ERR_", "WebSocket connection to", "error occurred when fetching the script")
@@ -75,12 +79,20 @@ class Window:
 
     def join(self, room: str) -> Self:
         """Open a room in the page, and wait until it is joined."""
-        return self.open(f"/#{room}").await_connection()
+        self.open(f"/#{room}")
+        expect(self.page.locator("#room-title")).to_have_text(f"#{unquote(room)}")  # a page that was open shows another
+        return self.await_connection()
 
     def await_connection(self) -> Self:
         """Wait until the page is connected and the room has a member."""
         expect(self.page.locator("#link-word")).to_have_text("Connected")
         expect(self.page.locator("#people-count")).not_to_have_text("0")
+        return self
+
+    def looks(self, *, width: int, height: int, scheme: Literal["light", "dark"]) -> Self:
+        """Set the size of the window and the colours that its user prefers."""
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.emulate_media(color_scheme=scheme)
         return self
 
     def send(self, text: str) -> None:
@@ -111,6 +123,26 @@ class Window:
     def value(self, expression: str, argument: object = None) -> Any:
         """Return the value of a JavaScript expression in the page."""
         return self.page.evaluate(expression, argument)
+
+    def violations(self) -> list[str]:
+        """Return what axe-core finds at fault in the page as it is now."""
+        if not self.value("() => 'axe' in window"):
+            self.page.evaluate(AXE.read_text())
+        found: list[str] = self.value(
+            """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
+              .flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html.slice(0, 160)}`))"""
+        )
+        return found
+
+
+@contextmanager
+def borrowed(window: Window) -> Iterator[Window]:
+    """Lend a window that several tests share, each in rooms of its own; check at the end that it had no problem."""
+    try:
+        yield window
+        assert window.problems == [], window.problems
+    finally:
+        window.problems.clear()
 
 
 OpenWindow = Callable[..., Window]

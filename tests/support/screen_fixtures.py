@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from serving import ServerProcess, serve
-from tmux_screen import Screen
+from tmux_screen import Screen, open_screen
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,5 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def screen(tmp_path: Path, server: ServerProcess) -> Iterator[Screen]:
-    env = {"CHATKIT_SERVER": server.url, "CHATKIT_NAME": "ann", "HOME": str(tmp_path), "NO_COLOR": "1"}
-    screen = Screen(tmp_path, env)
-    yield screen
-    screen.tmux("kill-server")
+    with open_screen(tmp_path, server.url) as screen:
+        yield screen

@@ -1,6 +1,7 @@
 """What tests of the SQLite backend share: stores, long rooms, and another process that appends."""
 
 import asyncio
+import os
 import sqlite3
 import subprocess
 import sys
@@ -70,22 +71,7 @@ async def wait_until_empty(path: Path) -> None:
         await asyncio.sleep(0.001)
 
 
-APPENDER = """
-import asyncio, sys
-from chatkit.backends import open_backend
-from chatkit.core.model import Draft
-
-async def main(url, name, count):
-    async with open_backend(url) as backend:
-        for n in range(count):
-            batch = [Draft("ops", name, "x" * 100, key=f"{name}.{n}.{i}") for i in range(1 + n % 8)]
-            for receipt in await backend.append(batch):
-                print(receipt.message.key, receipt.message.seq, flush=True)
-
-asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
-"""
-
-
 def start_appender(path: Path, name: str, count: int = 10**9) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", APPENDER, f"sqlite:///{path}", name, str(count)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "appender", f"sqlite:///{path}", name, str(count)]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)

@@ -9,6 +9,9 @@ import os
 from functools import cache
 from typing import TypeVar
 
+from copied_postgres import CopiedPostgresServer
+from postgres_schema import ReusedSchema
+
 from chatkit.bench.local.postgres import PostgresServer
 from chatkit.bench.local.redis import RedisCluster, RedisServer
 from chatkit.bench.local.store import LocalStore
@@ -37,14 +40,27 @@ def postgres() -> str:
     return f"{postgres_server().url}?schema={_fresh()}"
 
 
+def emptied_postgres() -> str:
+    """Return the URL of a store in PostgreSQL that is empty, and that no other test uses at this time.
+
+    It is that of the tests before: a test may change what is in the store, and nothing else.
+    """
+    return _reused_schema().empty()
+
+
 @cache
 def postgres_server() -> PostgresServer:
     """Return the PostgreSQL that tests share; none of them stops it."""
-    return _started(PostgresServer(UNSYNCED_POSTGRES))
+    return _started(CopiedPostgresServer(UNSYNCED_POSTGRES))
 
 
 def _fresh() -> str:
     return f"t{next(_numbers)}"
+
+
+@cache
+def _reused_schema() -> ReusedSchema:
+    return ReusedSchema(postgres_server().url, "reused")
 
 
 @cache

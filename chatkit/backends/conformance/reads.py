@@ -230,3 +230,16 @@ async def a_search_matches_composed_and_decomposed_letters(factory: Factory) -> 
         }.items():
             page = await backend.read("a", where=Filter(search=search))
             expect(numbers_of(page.messages), seqs, f"the search for {search!a}")
+
+
+@case
+async def rooms_with_matches_are_found(factory: Factory) -> None:
+    async with factory() as backend:
+        await backend.append(
+            [Draft(room, "ann", body) for room, body in (("a", "a NEEDLE"), ("b", "hay"), ("c", "hay"))]
+        )
+        (edit,) = await backend.append([Draft("c", "ann", "needle", of=1, act=Act.EDIT)])
+        for where in (Filter(search="needle"), Filter(search="needle", until_ms=edit.message.time_ms + 1)):
+            found = set(await backend.find_rooms(["a", "b", "c", "d"], where))
+            expect({"a", "c"} - found, set(), "the rooms that are missing")
+            expect(found - {"a", "b", "c", "d"}, set(), "other rooms")

@@ -30,7 +30,7 @@ from chatkit.backends.postgres.notifications import encode_typing
 from chatkit.backends.postgres.notifier import PostgresNotifier
 from chatkit.backends.postgres.page_statement import BEYOND
 from chatkit.backends.postgres.presence import OwnPresence, PresencePoller
-from chatkit.backends.postgres.reader import plan_trim, read_page, read_rooms
+from chatkit.backends.postgres.reader import find_rooms, plan_trim, read_page, read_rooms
 from chatkit.backends.postgres.records import PostgresRecords
 from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.backends.postgres.unread import count_unread, has_reaction, read_mentions
@@ -179,6 +179,11 @@ class PostgresBackend(Backend):
             self._listener.record_seen(room, page.head.epoch, page.head.last)
             return page
         return await self._searches.run(do, timeout_s=LONG_S)
+
+    async def find_rooms(self, rooms: Sequence[str], where: Filter) -> Collection[str]:
+        return await self._searches.run(
+            partial(find_rooms, schema=self._schema, rooms=rooms, where=where), timeout_s=LONG_S
+        )
 
     async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
         return await self._scans.run(

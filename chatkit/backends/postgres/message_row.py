@@ -9,6 +9,7 @@ import msgspec
 
 from chatkit.backends.flags import BOT, VERIFIED
 from chatkit.backends.postgres.escaping import unescape
+from chatkit.core.json_decoder import decode_json
 from chatkit.core.message_state import MAX_LISTED_NAMES, NO_STATE, Act, Edit, MessageState, Reaction
 from chatkit.core.model import Message
 
@@ -57,7 +58,7 @@ def to_message(room: str, row: Mapping[str, Any], *, folded: bool = False) -> Me
         row["time_ms"],
         row["sender"],
         unescape(row["body"]),
-        None if row["data"] is None else msgspec.json.decode(row["data"]),
+        None if row["data"] is None else decode_json(row["data"]),
         row["key"],
         row["redacted"],
         verified=flags & VERIFIED > 0,

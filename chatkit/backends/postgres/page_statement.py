@@ -66,6 +66,11 @@ _SEARCH = f"""
         {{where}} {{search_edit}} ORDER BY message.seq {{order}} LIMIT $4
     )
 """
+# The rooms of a list in which some entry matches, be it a message or an edit.
+_ROOMS = """
+    SELECT name FROM {schema}.room
+    WHERE name = ANY ($1) AND EXISTS (SELECT FROM {schema}.message WHERE message.room = room.id
+"""
 # Compared as a whole, the columns are an index's, which the planner then uses, whatever its statistics say.
 _REFERRING = f"""
     SELECT * FROM {{schema}}.message
@@ -102,6 +107,12 @@ def page_statement(where: Filter, *, is_forward: bool, folded: bool) -> tuple[st
     for name, part in parts.items():
         statement = statement.replace(f"{{{name}}}", part)
     return statement, [*values, prefilter(search), search] if search else values
+
+
+def rooms_statement(where: Filter) -> tuple[str, list[str]]:
+    """Return the statement that finds rooms, and the values after their names; see `Backend.find_rooms`."""
+    search = escape(fold(where.search or ""))
+    return _ROOMS + _matches("message", 1) + ")", [prefilter(search), search]
 
 
 def _chosen(where: Filter, *, is_searched: bool, folded: bool) -> str:

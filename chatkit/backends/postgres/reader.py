@@ -10,7 +10,7 @@ import msgspec
 
 from chatkit.backends.postgres.connection import PostgresConnection
 from chatkit.backends.postgres.message_row import to_message
-from chatkit.backends.postgres.page_statement import BEYOND, page_statement
+from chatkit.backends.postgres.page_statement import BEYOND, page_statement, rooms_statement
 from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.core.backend import Filter, Page, RoomInfo
 from chatkit.core.model import Head
@@ -73,6 +73,14 @@ async def read_page(
     if not is_forward:
         messages.reverse()
     return Page(head, messages, complete=is_complete)
+
+
+async def find_rooms(
+    connection: PostgresConnection, schema: PostgresSchema, rooms: Sequence[str], where: Filter
+) -> Sequence[str]:
+    """Return the rooms that may have a message that matches; see `Backend.find_rooms`."""
+    statement, values = rooms_statement(where)
+    return [row["name"] for row in await connection.fetch(schema.fill_in(statement), rooms, *values)]
 
 
 async def read_rooms(

@@ -21,6 +21,7 @@ from chatkit.backends.postgres.reader import TrimStep
 from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.backends.renaming import check_rename
 from chatkit.core.in_flight import InFlight
+from chatkit.core.json_decoder import decode_json
 from chatkit.core.loading import check_load, choose_new
 from chatkit.core.message_state import Act
 from chatkit.core.model import Draft, Head, Message, Receipt
@@ -240,7 +241,7 @@ class StoredRow(msgspec.Struct, array_like=True, frozen=True):
 
     def to_message(self, room: str, epoch: str) -> Message:
         """Return the row as a `Message`."""
-        data = None if self.data is None else msgspec.json.decode(self.data)
+        data = None if self.data is None else decode_json(self.data)
         return Message(
             room,
             epoch,

@@ -7,6 +7,7 @@ import msgspec
 
 from chatkit.backends.flags import BOT, VERIFIED, flags_of
 from chatkit.core.backend import MessageRedacted, RoomAdvanced, Typing
+from chatkit.core.json_decoder import JsonDecoder
 from chatkit.core.message_state import Act
 from chatkit.core.model import Draft, Message
 
@@ -156,9 +157,9 @@ class _TypingPayload(_Payload, array_like=True, frozen=True):
 
 
 encode = msgspec.json.Encoder().encode
-_decode_entry_text = msgspec.json.Decoder(StreamEntry).decode
+_decode_entry_text = JsonDecoder[StreamEntry](StreamEntry).decode
 _decode_tombstone = msgspec.json.Decoder(Tombstone).decode
-_decode_appended = msgspec.json.Decoder(_AppendedPayload).decode
+_decode_appended = JsonDecoder[_AppendedPayload](_AppendedPayload).decode
 _decode_redacted = msgspec.json.Decoder(_RedactedPayload).decode
 _decode_typing = msgspec.json.Decoder(_TypingPayload).decode
 

@@ -1,8 +1,9 @@
 """SqliteBackend: rooms in one file, for the processes of one machine.
 
 Each of its threads has its own connection, so that no kind of work waits for another: one thread writes; one reads
-pages and presence, which are short reads; one lists rooms and plans trims; two search; and one makes checkpoints, which
-move the write-ahead log into the file. The other modules of this package hold the work of each thread.
+pages and presence, which are short reads; one lists rooms and plans trims; two search; one makes checkpoints, which
+move the write-ahead log into the file; and one reads for an index, if there is one. The other modules of this package
+hold the work of each thread.
 """
 
 import asyncio
@@ -14,16 +15,17 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from chatkit.backends.notifications import NotificationQueue
 from chatkit.backends.presence import RemotePresence
 from chatkit.backends.sqlite.checkpoint import Checkpointer
-from chatkit.backends.sqlite.connection import ConnectionThread
+from chatkit.backends.sqlite.connection import ConnectionThread, Do
 from chatkit.backends.sqlite.file import SqliteFile
+from chatkit.backends.sqlite.indexer import Indexer
 from chatkit.backends.sqlite.listener import SqliteListener
 from chatkit.backends.sqlite.presence import announce, insert_typing, read_presence
-from chatkit.backends.sqlite.reader import read_page, read_rooms
+from chatkit.backends.sqlite.reader import find_rooms, read_page, read_rooms
 from chatkit.backends.sqlite.records import get_record, put_record, read_record_changes, scan_records
 from chatkit.backends.sqlite.relations import has_reaction
 from chatkit.backends.sqlite.schema import Synchronous, open_checkpointer, open_reader
@@ -44,6 +46,8 @@ from chatkit.core.loading import check_load
 from chatkit.core.model import Cursor, Draft, Member, Message, Receipt
 from chatkit.core.records import Record, RecordChanges
 
+T = TypeVar("T")
+
 SEARCH_THREADS = 2  # a long search leaves the other thread to the short ones
 
 
@@ -52,13 +56,20 @@ class SqliteBackend(Backend):
 
     With `synchronous="normal"`, acknowledged messages survive a killed process; with `"full"`, also a power failure.
     `make_folder` is true if the folder belongs to chatkit: then it is created if it is missing, and made private. If
-    `make` is false and the path holds no store, opening the backend raises `NotAStore`.
+    `make` is false and the path holds no store, opening the backend raises `NotAStore`. With `indexes`, messages are
+    indexed for searches in the background.
     """
 
     shared = True
 
     def __init__(
-        self, path: Path, *, synchronous: Synchronous = "normal", make: bool = True, make_folder: bool = False
+        self,
+        path: Path,
+        *,
+        synchronous: Synchronous = "normal",
+        make: bool = True,
+        make_folder: bool = False,
+        indexes: bool = False,
     ) -> None:
         self.path = path
         self._file = SqliteFile(path, make_folder=make_folder)
@@ -77,6 +88,8 @@ class SqliteBackend(Backend):
             self._file, self._listener, self._checkpointer, self._checkpoints, synchronous=synchronous, make=make
         )
         self._scans = ConnectionThread("surveys", path, partial(open_reader, path), on_damage=on_damage)
+        self._index_thread = ConnectionThread("index", path, partial(open_reader, path), on_damage=on_damage)
+        self.indexer = Indexer(self._index_thread, self._writer) if indexes else None
         self._notifications = NotificationQueue()
         # Held while the first watch reads the state of the store, so that no second watch returns before that is done.
         self._watch_lock = asyncio.Lock()
@@ -92,13 +105,17 @@ class SqliteBackend(Backend):
             stack.callback(self._writer.write_mark)
             # The writer is opened first, because it creates the store, and closed last: the last connection that is
             # closed makes the final checkpoint.
-            threads = (self._writer.thread, self._checkpoints, self._pages, self._scans, *self._searches)
+            threads = [self._writer.thread, self._checkpoints, self._pages, self._scans, *self._searches]
+            if self.indexer is not None:
+                threads.append(self._index_thread)
             for thread in threads:
                 stack.push_async_callback(thread.close)
                 await thread.open()
             # A killed process may have left redacted bodies in the write-ahead log.
             self._checkpoints.post(self._checkpointer.empty)
             self._writer.thread.post(self._writer.remove_all_deleted)  # a killed process may have left some
+            if self.indexer is not None:
+                stack.push_async_callback(_cancel, asyncio.create_task(self.indexer.run()))
             self._stack = stack.pop_all()
         return self
 
@@ -141,6 +158,12 @@ class SqliteBackend(Backend):
 
         if where is None or where == Filter():
             return await self._pages.run(do)
+        return await self._search(do)
+
+    async def find_rooms(self, rooms: Sequence[str], where: Filter) -> Collection[str]:
+        return await self._search(lambda connection: find_rooms(connection, rooms, where))
+
+    async def _search(self, do: Do[T]) -> T:
         thread = min(self._searches, key=lambda thread: thread.n_calls)
         return await thread.run_interruptibly(do)
 
@@ -183,7 +206,8 @@ class SqliteBackend(Backend):
         while plan:  # one call for each step: waiting appends run in between
             step = await self._scans.run(lambda connection: take_step(connection, plan))
             dropped += await self._writer.run(partial(self._writer.drop, step))
-            ends.update(step)
+            ends.update(step.rooms)
+            await self._writer.wait_for_checkpoint()
         rooms = deque(ends.items())
         while rooms:
             await self._writer.run(partial(self._writer.drop_senders, rooms))
@@ -223,7 +247,7 @@ class SqliteBackend(Backend):
         is_deleted = await self._writer.run(lambda _: self._writer.delete_room(room))
         try:
             while is_deleted and await self._writer.run(self._writer.remove_deleted):
-                pass  # one call for each step: waiting appends run in between
+                await self._writer.wait_for_checkpoint()  # one call for each step: waiting appends run in between
         except BaseException:
             self._writer.thread.post(self._writer.remove_all_deleted)
             raise
@@ -254,3 +278,9 @@ class SqliteBackend(Backend):
         return remote.update(
             await self._pages.run_interruptibly(lambda connection: read_presence(connection, process, known, now_ms))
         )
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

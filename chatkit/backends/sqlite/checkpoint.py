@@ -1,19 +1,24 @@
 """Checkpointer: decides when the write-ahead log is moved into the file, so that the log stays bounded.
 
-A checkpoint syncs the disk, so it runs in its own thread, and appends continue. Only an append that comes while
-the log is being emptied waits; the log is emptied after a redaction, and when it has grown too long under steady load.
+A checkpoint syncs the disk, so it runs in its own thread, and appends continue. Under steady load, something is
+appended during each checkpoint, so that none reaches the end of the log, and the log grows. Then appends wait for a
+short checkpoint, after which the log starts again in the same file. After a redaction, the log is truncated, which
+takes longer.
 """
 
 import sqlite3
 import time
 from contextlib import suppress
 from math import inf
+from typing import Literal
 
 PAGE_BYTES = 4_096  # SQLite's default, which stores of chatkit keep
 # Small enough that a store opens fast after a crash; large enough that syncing the disk costs little.
 CHECKPOINT_BYTES = 8 * 2**20
-MAX_WAL_BYTES = 64 * 2**20  # a longer log is emptied even if an append has to wait
-EMPTY_TIMEOUT_MS = 50  # how long emptying waits for readers, and may delay an append
+MAX_WAL_BYTES = 16 * 2**20  # a longer log is started again even if an append has to wait
+FEW_PAGES = 64  # are written in less than the time for which the disk syncs
+MAX_PASSES = 8  # before appends wait: each pass moves what was appended during the one before it
+WAIT_MS = 10  # how long a checkpoint for which appends wait may wait for readers itself
 EMPTY_RETRY_S = 1.0  # a read rarely takes longer
 
 
@@ -26,21 +31,36 @@ class Checkpointer:
         self.is_sync_due = True  # the first commit after a checkpoint syncs the header of the log
 
     def checkpoint(self, connection: sqlite3.Connection) -> None:
-        """Move as much into the file as is possible without waiting; empty the log if it is too long."""
-        _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        self.is_sync_due = True
-        if pages * PAGE_BYTES > MAX_WAL_BYTES:
-            self.empty(connection)
+        """Move as much into the file as is possible without waiting; if the log is too long, let it start again."""
+        n_pages, _ = self._move(connection, "PASSIVE")
+        if n_pages * PAGE_BYTES > MAX_WAL_BYTES:
+            self._move_most(connection)
+            self._move(connection, "FULL")  # the next append begins at the start, unless a read uses the log
 
     def empty(self, connection: sqlite3.Connection) -> None:
         """Move everything into the file and truncate the log. If a reader prevents that, `tick` tries again."""
         self._connection = connection
         self._retry_at_s = time.monotonic() + EMPTY_RETRY_S
-        connection.execute(f"PRAGMA busy_timeout = {EMPTY_TIMEOUT_MS}")
-        is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if not is_busy:
+        self._move_most(connection)
+        _, n_left = self._move(connection, "TRUNCATE")
+        if n_left == 0:
             self._connection = None
+
+    def _move_most(self, connection: sqlite3.Connection) -> None:
+        for _ in range(MAX_PASSES):
+            _, n_left = self._move(connection, "PASSIVE")
+            if n_left <= FEW_PAGES:
+                break
+
+    def _move(self, connection: sqlite3.Connection, mode: Literal["PASSIVE", "FULL", "TRUNCATE"]) -> tuple[int, float]:
+        """Make a checkpoint. Return how many pages the log had, and how many are left, or infinity if it could not run.
+
+        Appends wait for it in the modes FULL and TRUNCATE.
+        """
+        connection.execute(f"PRAGMA busy_timeout = {WAIT_MS}")
+        is_busy, n_pages, n_moved = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         self.is_sync_due = True
+        return n_pages, inf if is_busy else n_pages - n_moved
 
     def tick(self) -> float | None:
         """Retry emptying the log if it is due; return the seconds until the next retry, or None if none is needed."""

@@ -13,8 +13,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeAlias, TypeVar
 
+import msgspec
+
 from chatkit.backends.sqlite.errors import is_damage, to_chatkit_error
-from chatkit.errors import Unavailable
+from chatkit.errors import StoreError, Unavailable
 
 T = TypeVar("T")
 Do: TypeAlias = Callable[[sqlite3.Connection], T]
@@ -181,6 +183,9 @@ class ConnectionThread:
             error.__cause__ = driver_error
             if self._on_damage is not None and is_damage(driver_error):
                 self._on_damage(str(error))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as decoding_error:
+            error = StoreError(f"{self._path} holds a value that cannot be read: {decoding_error}")
+            error.__cause__ = decoding_error
         except BaseException as other:  # noqa: BLE001 - the thread's edge: the caller must get any error
             error = other
         with self._current_lock:

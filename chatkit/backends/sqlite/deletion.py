@@ -46,6 +46,7 @@ _REMOVE = (
             ("reaction_sender", "room, seq, emoji, sender"),
             ("change_run", "room, first"),
             ("mention", "name, room, seq"),
+            ("search_block", "id"),
         )
     ),
 )

@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from chatkit.backends.flags import BOT, REFERRED, VERIFIED
+from chatkit.core.json_decoder import decode_json
 from chatkit.core.message_state import MAX_LISTED_NAMES, NO_STATE, Act, Edit, MessageState, Reaction
 from chatkit.core.model import Message
 
@@ -81,7 +82,7 @@ class MessageRow(msgspec.Struct, array_like=True, frozen=True):
             self.time_ms,
             self.sender,
             self.body or "",
-            None if self.data is None else msgspec.json.decode(self.data),
+            None if self.data is None else decode_json(self.data),
             self.key,
             self.body is None,
             verified=bool(self.flags & VERIFIED),

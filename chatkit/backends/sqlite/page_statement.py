@@ -30,6 +30,11 @@ _SIZE = "coalesce(length(CAST({body} AS BLOB)), 0) + coalesce(length(CAST(messag
 # each execution again, which takes longer than a search of a short room.
 _SEARCH = """(message.body LIKE (:prefilter || '') OR message.folded IS NOT NULL OR {is_referred})
     AND CASE WHEN {folded} IS NULL THEN instr(lower({body}), :search) ELSE instr({folded}, :search) END"""
+# The rooms of a list in which some entry matches, be it a message or an edit.
+_ROOMS = """
+    SELECT json_group_array(name) FROM json_each(:rooms) AS asked CROSS JOIN room ON room.name = asked.value
+    WHERE EXISTS (SELECT * FROM message WHERE message.room = room.id AND {where})
+"""
 _CONDITIONS = {
     "sender": "message.sender = :sender",
     "since_ms": "message.time_ms >= :since_ms",
@@ -84,6 +89,20 @@ def page_statement(where: Filter, *, is_forward: bool, folded: bool) -> tuple[st
         order=", ".join(f"{column} {'ASC' if is_forward else 'DESC'}" for column in source.order),
     )
     return statement, values
+
+
+def rooms_statement(where: Filter) -> tuple[str, Values]:
+    """Return the statement that finds rooms, and the values to bind to it beside `rooms`; see `Backend.find_rooms`."""
+    is_match = _SEARCH.format(body="message.body", folded="message.folded", is_referred="FALSE")
+    times = [_CONDITIONS[name] for name in ("since_ms", "until_ms") if getattr(where, name) is not None]
+    in_time = " AND ".join(times) or "TRUE"  # an edit may be later than its message
+    search = fold(where.search or "")
+    return _ROOMS.format(where=f"{is_match} AND (message.act IS NOT NULL OR {in_time})"), {
+        "search": search,
+        "prefilter": prefilter(search),
+        "since_ms": where.since_ms,
+        "until_ms": where.until_ms,
+    }
 
 
 def _choose_source(where: Filter, *, folded: bool) -> _Source:

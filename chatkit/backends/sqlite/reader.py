@@ -6,16 +6,19 @@ each, and wait for it behind a busy event loop.
 """
 
 import sqlite3
+from collections import deque
 from collections.abc import Sequence
 
 import msgspec
 
 from chatkit.backends.sqlite.message_row import decode_rows
-from chatkit.backends.sqlite.page_statement import page_statement
+from chatkit.backends.sqlite.page_statement import page_statement, rooms_statement
+from chatkit.backends.sqlite.search_index import find_parts
 from chatkit.core.backend import Filter, Page, RoomInfo
 from chatkit.core.model import Head, Message
 from chatkit.core.page_size import MAX_PAGE_BYTES, size_of
 from chatkit.core.room_pages import next_name
+from chatkit.core.text import fold
 
 BEYOND = 2**62  # a number that no message has
 STEP_ROOMS = 1_000  # decoded at once: the event loop waits for about a millisecond
@@ -31,6 +34,7 @@ _ROOMS = """
 """
 
 
+_decode_names = msgspec.json.Decoder(list[str]).decode
 _decode_rooms = msgspec.json.Decoder(list[tuple[str, int, int, int, str]]).decode
 
 
@@ -47,11 +51,11 @@ def read_page(
 ) -> Page:
     """Read a page; see `Backend.read`. A long page is read in steps of one snapshot, until it has enough bytes."""
     request = _PageRequest(epoch, room, after, before, where or Filter(), folded)
-    if limit <= STEP_MESSAGES:
+    if limit <= STEP_MESSAGES and request.where.search is None:
         return _read_step(connection, request, limit, MAX_PAGE_BYTES)
     connection.execute("BEGIN")
     try:
-        return _read_steps(connection, request, limit)
+        return _read_steps(connection, request.divide(connection), limit)
     finally:
         if connection.in_transaction:  # some errors have ended the transaction
             connection.execute("COMMIT")
@@ -73,10 +77,29 @@ class _PageRequest(msgspec.Struct, frozen=True):
             return msgspec.structs.replace(self, after=messages[-1].seq)
         return msgspec.structs.replace(self, before=messages[0].seq)
 
+    def divide(self, connection: sqlite3.Connection) -> "deque[_PageRequest]":
+        """Return the parts of the range that have to be read, in the direction of reading: an index excludes others."""
+        if self.where.search is None:
+            return deque([self])
+        low = max(self.after or 0, self.where.above or 0)
+        high = BEYOND if self.before is None else self.before
+        is_forward = self.after is not None
+        parts = [
+            msgspec.structs.replace(
+                self,
+                after=after if is_forward else None,
+                before=before,
+                where=msgspec.structs.replace(self.where, above=after),
+            )
+            for after, before in find_parts(connection, self.room, fold(self.where.search), low, high)
+        ]
+        return deque(parts if is_forward else parts[::-1])
 
-def _read_steps(connection: sqlite3.Connection, request: _PageRequest, limit: int) -> Page:
+
+def _read_steps(connection: sqlite3.Connection, parts: deque[_PageRequest], limit: int) -> Page:
     messages: list[Message] = []
     n_bytes = 0
+    request = parts.popleft()
     while True:
         step = _read_step(connection, request, min(limit - len(messages), STEP_MESSAGES), MAX_PAGE_BYTES - n_bytes)
         new_bytes = sum(map(size_of, step.messages))
@@ -84,9 +107,12 @@ def _read_steps(connection: sqlite3.Connection, request: _PageRequest, limit: in
             return Page(step.head, messages, complete=False)
         n_bytes += new_bytes
         messages = [*messages, *step.messages] if request.after is not None else [*step.messages, *messages]
-        if step.complete or len(messages) >= limit or n_bytes >= MAX_PAGE_BYTES:
+        if step.complete and parts:  # with a limit of 0, the next step says whether it has more messages
+            request = parts.popleft()
+        elif step.complete or len(messages) >= limit or n_bytes >= MAX_PAGE_BYTES:
             return Page(step.head, messages, complete=step.complete)
-        request = request.after_messages(step.messages)
+        else:
+            request = request.after_messages(step.messages)
 
 
 def _read_step(connection: sqlite3.Connection, request: _PageRequest, limit: int, max_bytes: int) -> Page:
@@ -106,6 +132,13 @@ def _read_step(connection: sqlite3.Connection, request: _PageRequest, limit: int
     if not is_forward:
         messages.reverse()
     return Page(Head(epoch, dropped + 1, last), messages, complete=is_complete)
+
+
+def find_rooms(connection: sqlite3.Connection, rooms: Sequence[str], where: Filter) -> Sequence[str]:
+    """Return the rooms that may have a message that matches; see `Backend.find_rooms`."""
+    statement, values = rooms_statement(where)
+    (found,) = connection.execute(statement, values | {"rooms": msgspec.json.encode(rooms).decode()}).fetchone()
+    return _decode_names(found)
 
 
 def read_rooms(connection: sqlite3.Connection, epoch: str, start: str = "", limit: int | None = None) -> list[RoomInfo]:

@@ -20,7 +20,7 @@ from chatkit.errors import ChatkitError, NotAStore, StoreTooNew, Unavailable
 Synchronous: TypeAlias = Literal["normal", "full"]
 APPLICATION_ID = 0x63686B74  # "chkt": by this, `file` and other programs recognise a store
 # Script N upgrades a store from version N - 1 to N.
-MIGRATIONS = ("1.sql", "2.sql", "3.sql", "4.sql", "5.sql", "6.sql", "7.sql", "8.sql")
+MIGRATIONS = ("1.sql", "2.sql", "3.sql", "4.sql", "5.sql", "6.sql", "7.sql", "8.sql", "9.sql")
 CACHED_STATEMENTS = 256  # the append statement of every size stays prepared, with all other statements
 
 _logger = logging.getLogger(__name__)

@@ -1,5 +1,6 @@
-"""The plan of a trim, and its steps, each of which an append can wait for. Runs in a reader's thread.
+"""The plan of a trim, and its steps, each of which an append can wait for.
 
+A reader's thread makes the plan and chooses the steps, and the writer drops their messages.
 A step is limited by what the writer has to overwrite, because erased text does not stay in the file: the bodies of 500
 messages may have 100 KB together, or 30 MB.
 """
@@ -7,12 +8,14 @@ messages may have 100 KB together, or 30 MB.
 import sqlite3
 import time
 from collections import deque
+from collections.abc import Sequence
 from itertools import accumulate
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from chatkit.backends.sqlite.message_row import IS_REFERRED
+from chatkit.backends.sqlite.relations import drop_state
 
 STEP_BYTES: Final = 1 << 20  # written in one transaction: a few milliseconds
 MESSAGE_BYTES: Final = 2_000  # how the row of a message counts besides its texts: 500 rows take as long as 1 MiB
@@ -47,8 +50,21 @@ _SIZES = f"""
     ) FROM (SELECT * FROM message WHERE room = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?) AS message
 """  # noqa: S608 - composed of constants
 
+_MARK_TRIM = "UPDATE meta SET top = max(top, coalesce((SELECT max(id) FROM message), 0))"
+_MARK_DROPPED = """
+    UPDATE room SET dropped = ?2, dropped_time_ms = (SELECT time_ms FROM message WHERE room = ?1 AND seq = ?2)
+    WHERE id = ?1 AND EXISTS (SELECT * FROM message WHERE room = ?1 AND seq = ?2)
+"""
+
 _decode_to_drop = msgspec.json.Decoder(list[tuple[int, int, int]]).decode
 _decode_sizes = msgspec.json.Decoder(list[int]).decode
+
+
+class MeasuredStep(NamedTuple):
+    """Rooms, by id, with the last number to drop in each, and about how many bytes are to be overwritten."""
+
+    rooms: Sequence[tuple[int, int]]
+    n_bytes: int
 
 
 class RoomTrim:
@@ -77,20 +93,33 @@ def plan_trim(
     return deque(RoomTrim(*each) for each in _decode_to_drop(found))
 
 
-def take_step(connection: sqlite3.Connection, plan: deque[RoomTrim]) -> list[tuple[int, int]]:
-    """Remove the next step from a plan and return it: rooms, by id, with the last number to drop in each."""
-    step: list[tuple[int, int]] = []
+def take_step(connection: sqlite3.Connection, plan: deque[RoomTrim]) -> MeasuredStep:
+    """Remove the next step from a plan and return it."""
+    rooms: list[tuple[int, int]] = []
     n_left = STEP_BYTES
     while plan and n_left > 0:
         trim, dropped = plan[0], plan[0].dropped
-        n_bytes = _advance(connection, trim, n_left, is_first=not step)
+        n_bytes = _advance(connection, trim, n_left, is_first=not rooms)
         if trim.dropped == dropped:
             break  # the next message is too large for the rest of the step
-        step.append((trim.room, trim.dropped))
+        rooms.append((trim.room, trim.dropped))
         n_left -= n_bytes + ROOM_BYTES
         if trim.dropped >= trim.up_to:
             plan.popleft()
-    return step
+    return MeasuredStep(rooms, STEP_BYTES - n_left)
+
+
+def drop_messages(cursor: sqlite3.Cursor, step: MeasuredStep) -> int:
+    """Drop the messages of a step, and return how many. In a transaction of the writer."""
+    dropped = 0
+    cursor.execute(_MARK_TRIM)
+    for room, last in step.rooms:
+        # If another process has dropped them already, this finds nothing and changes nothing.
+        cursor.execute(_MARK_DROPPED, [room, last])
+        cursor.execute("DELETE FROM redaction WHERE room = ? AND seq <= ?", [room, last])
+        drop_state(cursor, room, last)
+        dropped += cursor.execute("DELETE FROM message WHERE room = ? AND seq <= ?", [room, last]).rowcount
+    return dropped
 
 
 def _advance(connection: sqlite3.Connection, trim: RoomTrim, max_bytes: int, *, is_first: bool) -> int:

@@ -32,11 +32,12 @@ from chatkit.backends.sqlite.errors import is_busy, is_damage, retry_while_busy,
 from chatkit.backends.sqlite.file import SqliteFile
 from chatkit.backends.sqlite.listener import SqliteListener
 from chatkit.backends.sqlite.message_row import ROW, decode_room_rows, decode_row
-from chatkit.backends.sqlite.relations import drop_senders, drop_state, have_relations, redact_entry, relate
+from chatkit.backends.sqlite.relations import drop_senders, have_relations, redact_entry, relate
 from chatkit.backends.sqlite.renaming import rename_room
 from chatkit.backends.sqlite.room_ends import RoomEnds
 from chatkit.backends.sqlite.rows import MAX_ROWS, Rows
 from chatkit.backends.sqlite.schema import Synchronous, open_writer, transaction
+from chatkit.backends.sqlite.trimming import STEP_BYTES, MeasuredStep, drop_messages
 from chatkit.core.loading import check_keys, choose_new
 from chatkit.core.model import Draft, Head, Message, Receipt
 from chatkit.core.page_size import size_of
@@ -63,11 +64,6 @@ _READ_KEYS = f"""
 """
 _READ_ONE = f"""
     SELECT room.id, life, {ROW} FROM room JOIN message ON message.room = room.id WHERE name = ? AND seq = ?
-"""
-_MARK_TRIM = "UPDATE meta SET top = max(top, coalesce((SELECT max(id) FROM message), 0))"
-_MARK_DROPPED = """
-    UPDATE room SET dropped = ?2, dropped_time_ms = (SELECT time_ms FROM message WHERE room = ?1 AND seq = ?2)
-    WHERE id = ?1 AND EXISTS (SELECT * FROM message WHERE room = ?1 AND seq = ?2)
 """
 
 _Key: TypeAlias = tuple[str, str, str]
@@ -197,6 +193,15 @@ class SqliteWriter:
         self._file.write_mark(self._ends.last_id)
         self._checkpoints.post(self._checkpointer.checkpoint)
 
+    async def wait_for_checkpoint(self) -> None:
+        """Wait for the checkpoints that are due, between two steps of a long removal.
+
+        While nothing but messages is written, a checkpoint reaches the end of the write-ahead log, which then starts
+        again. Otherwise the log would grow until it has to be emptied, for which appends wait.
+        """
+        if self._checkpoints.n_calls:
+            await self._checkpoints.run(lambda _: None)
+
     def _append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         rooms = {draft.room for draft in drafts}
         try:
@@ -296,24 +301,15 @@ class SqliteWriter:
         self._poll()
         return decode_row(row).to_tombstone().to_message(room, self.epoch + life)
 
-    def drop(self, slices: Iterable[tuple[int, int]], _: sqlite3.Connection) -> int:
-        """Drop all messages up to a number in each of the rooms, given by id; return how many. One step of a trim."""
-        dropped = 0
+    def drop(self, step: MeasuredStep, _: sqlite3.Connection) -> int:
+        """Drop the messages of one step of a trim; return how many."""
         with transaction(self._connection):
             is_cache_valid = self._ends.is_current(self._cursor)
-            self._cursor.execute(_MARK_TRIM)
-            for room, last in slices:
-                # If another process has dropped them already, this finds nothing and changes nothing.
-                self._cursor.execute(_MARK_DROPPED, [room, last])
-                self._cursor.execute("DELETE FROM redaction WHERE room = ? AND seq <= ?", [room, last])
-                drop_state(self._cursor, room, last)
-                dropped += self._cursor.execute(
-                    "DELETE FROM message WHERE room = ? AND seq <= ?", [room, last]
-                ).rowcount
+            dropped = drop_messages(self._cursor, step)
         if is_cache_valid:  # no other process has written: the cached ends stay valid under the new `top`
             self._ends.top = self._ends.last_id
         # The messages of different rooms are interleaved: each may be on a different page.
-        self.count_growth(dropped * PAGE_BYTES)
+        self.count_growth(max(dropped * PAGE_BYTES, step.n_bytes))
         return dropped
 
     def drop_senders(self, rooms: deque[tuple[int, int]], _: sqlite3.Connection) -> None:
@@ -381,7 +377,7 @@ class SqliteWriter:
             return False
         if removal.is_last:
             self._checkpoints.post(self._checkpointer.empty)  # the write-ahead log still contains the bodies
-        self.count_growth(removal.n_rows * PAGE_BYTES)
+        self.count_growth(removal.n_rows * PAGE_BYTES + STEP_BYTES)
         return True
 
     def remove_all_deleted(self, connection: sqlite3.Connection) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 
-from chatkit.backoff import Backoff
+from chatkit.backoff import RECONNECT_FACTOR, Backoff
 from chatkit.bench.load.connection import LoadConnection
 from chatkit.bench.load.websocket_client import ServerAddress
 from chatkit.errors import ChatkitError, RateLimited, Unavailable
@@ -85,7 +85,7 @@ class ClientPool:
             self.n_reconnects += 1
 
     async def _connect_with_retry(self, connection: LoadConnection) -> bool:
-        backoff = Backoff(FIRST_WAIT_S, MAX_WAIT_S)
+        backoff = Backoff(FIRST_WAIT_S, MAX_WAIT_S, factor=RECONNECT_FACTOR)
         while not self._ended.is_set():
             try:
                 await connection.connect(self._address)

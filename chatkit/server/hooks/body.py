@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from chatkit.core import json_decoder
 from chatkit.errors import BadBody, BadRequest
 
 # Of JSON: a megabyte of values of a few bytes, or of empty objects, would take tens of milliseconds to decode.
@@ -70,7 +71,7 @@ def decode_json(sent: bytes) -> Any:
     if sent.count(b",") > MAX_VALUES or sent.count(b"[") + sent.count(b"{") > MAX_CONTAINERS:
         raise BadRequest(f"a payload has at most {MAX_VALUES} values, {MAX_CONTAINERS} of them objects or lists")
     try:
-        return msgspec.json.decode(sent)
+        return json_decoder.decode_json(sent)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise NotJson("the payload is not JSON") from error
 

@@ -91,6 +91,7 @@ test("names that a message mentions may contain spaces, and the longest wins", (
 const BLOCKS = [
   ["> q *a*\n> > deep\n> \nafter", [{ quote: ["q <i>a</i>", { quote: ["deep"] }] }, "after"]],
   ["- a\n- b\n  - c\n    more", [{ list: [[0, "-", "a"], [0, "-", "b"], [1, "-", "c\nmore"]] }]],
+  ["- a\n1. b", [{ list: [[0, "-", "a"]] }, { list: [[0, 1, "b"]] }]],
   ["3. x\n4) y", [{ list: [[0, 3, "x"], [0, 4, "y"]] }]],
   ["| a | b |\n|---|:-:|\n| 1 | 2 |\nend", [{ table: "| a | b |\n|---|:-:|\n| 1 | 2 |" }, "end"]],
   ["see\n```js\nlet a = *b*\n\n```\nend", ["see", { code: "let a = *b*\n", language: "js" }, "end"]],

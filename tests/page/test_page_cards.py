@@ -134,8 +134,8 @@ def test_many_cards_are_folded(server: TokenServer, desktop: Window) -> None:
 
 def test_an_edit_replaces_the_cards(server: TokenServer, desktop: Window) -> None:
     send(server, "edited", "slack-attachments")
-    hook = server.token("alerts-edited", "edited", ["write"], kind="hook")
-    server.call("PATCH", "/rooms/edited/messages/1", {"body": "it was nothing"}, token=hook)
+    bot = server.token("alerts-edited", "edited", ["write"], kind="bot")  # of the same name as the webhook
+    server.call("PATCH", "/rooms/edited/messages/1", {"body": "it was nothing"}, token=bot)
     window = desktop.join("edited")
     expect(window.page.locator(".message .content > .text")).to_contain_text("it was nothing")
     expect(window.page.locator(".card")).to_have_count(0)

@@ -52,3 +52,12 @@ def name_key(skeleton: str) -> str:
 def name_keys(name: str) -> tuple[str, ...]:
     """Return the keys of the records that reserve a name: one for each of its skeletons."""
     return tuple(map(name_key, skeletons(name)))
+
+
+def replace_value(values: dict[str, Value], record: Record, kind: type[Value]) -> tuple[Value | None, Value | None]:
+    """Set or remove the value of a record; return the value before and after. One that cannot be read is removed."""
+    before = values.pop(record.key, None)
+    value = decode(record, kind)
+    if value is not None:
+        values[record.key] = value
+    return before, value

@@ -26,7 +26,7 @@ from chatkit.core.access import (
     refusal,
     refusal_of_all,
 )
-from chatkit.core.access_records import NameHolders, Value, name_keys
+from chatkit.core.access_records import NameHolders, name_keys
 from chatkit.core.access_watchers import NO_CHANGE, AccessChange, AccessWatchers
 from chatkit.core.ban_list import BanList
 from chatkit.core.model import check_sender
@@ -146,13 +146,13 @@ class AccessTable:
             case access_records.BAN:
                 return self._apply_ban(record)
             case access_records.ROOM:
-                _set(self._settings, record, RoomSettings)
+                access_records.replace_value(self._settings, record, RoomSettings)
                 return AccessChange(rooms=frozenset({record.key}))
             case _:
                 return NO_CHANGE
 
     def _apply_token(self, record: Record) -> AccessChange:
-        before, token = _set(self._tokens, record, Token)
+        before, token = access_records.replace_value(self._tokens, record, Token)
         if token is None:
             self._next_use_ms.pop(record.key, None)
         if before is not None and token is not None and before == replace(token, last_used_ms=before.last_used_ms):
@@ -162,7 +162,7 @@ class AccessTable:
     def _apply_name(self, record: Record) -> AccessChange:
         if before := self._holders.get(record.key):
             self._release(before.name, record.key)
-        _, holders = _set(self._holders, record, NameHolders)
+        _, holders = access_records.replace_value(self._holders, record, NameHolders)
         if holders is not None:
             folded = fold(holders.name)
             self._held[folded] = (*self._held.get(folded, ()), record.key)
@@ -180,7 +180,7 @@ class AccessTable:
     def _apply_ban(self, record: Record) -> AccessChange:
         if before := self._bans.get(record.key):
             self._ban_list.discard(before)
-        _, ban = _set(self._bans, record, Ban)
+        _, ban = access_records.replace_value(self._bans, record, Ban)
         if ban is not None:
             self._ban_list.add(ban)
         return AccessChange(bans=tuple(filter(None, (before, ban))))
@@ -363,6 +363,15 @@ class AccessTable:
         """Return a token by its id."""
         return self._tokens.get(token_id)
 
+    def holder_reads(self, token_id: str, room: str, now_ms: int) -> bool:
+        """Return whether the holder of a token may still read a room. One that is not known here yet counts as live."""
+        token = self._tokens.get(token_id)
+        if token is None:
+            return True
+        holder = token.identity(token.digest, token.expires_ms, "")
+        bans, settings = self._ban_list.on(holder), self.room_settings(room)
+        return token.is_live(now_ms) and refusal(holder, Right.READ, room, bans, now_ms, settings=settings) is None
+
     def is_of_hook(self, name: str) -> bool:
         """Return whether a token of an incoming webhook holds a name."""
         holders = next((self._holders[key] for key in name_keys(name) if key in self._holders), None)
@@ -389,12 +398,3 @@ def _keep(results: dict[Key, Result], key: Key, result: Result, limit: int = MAX
     if len(results) >= limit:
         results.clear()
     results[key] = result
-
-
-def _set(values: dict[str, Value], record: Record, kind: type[Value]) -> tuple[Value | None, Value | None]:
-    """Set or remove the value of a record; return the value before and after. One that cannot be read is removed."""
-    before = values.pop(record.key, None)
-    value = access_records.decode(record, kind)
-    if value is not None:
-        values[record.key] = value
-    return before, value

@@ -6,10 +6,12 @@ import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
+from chatkit.core.access_table import NEVER_MS, AccessTable
 from chatkit.core.audit import SERVER_NAME
 from chatkit.core.backend import Backend
 from chatkit.core.consumer_records import ConsumerRecords, RecordStore, key_of, no_such_consumer
@@ -98,7 +100,7 @@ class Subscribe(Protocol):
 
 
 class ConsumerContext(NamedTuple):
-    """What the consumers of a hub share. `waiters` are set when the record with their key changes."""
+    """What the consumers of a hub share. `waiters` are set when the record with their key changes, or access does."""
 
     backend: Backend
     store: Store
@@ -106,16 +108,19 @@ class ConsumerContext(NamedTuple):
     subscribe: Subscribe
     now_ms: Callable[[], int]
     waiters: defaultdict[str, set[asyncio.Event]]
+    access: AccessTable
 
 
 class Consumer:
     """One consumer, as one of its workers uses it. Each method raises what `check` raises for the consumer's owner.
 
     Also `NotFound` if there is no such consumer, and `VersionConflict` if too many workers change it at the same time.
+    A lease that is taken with a token ends when the token's holder may not read the room any more.
     """
 
-    def __init__(self, context: ConsumerContext, room: str, name: str, check: OwnerCheck) -> None:
+    def __init__(self, context: ConsumerContext, room: str, name: str, check: OwnerCheck, token_id: str = "") -> None:
         self._context = context
+        self._token_id = token_id
         self._key = key_of(room, name)
         self._check = check
         self.room = room
@@ -192,7 +197,7 @@ class Consumer:
             nonlocal taken
             state = self._allowed(known)
             now_ms = self._context.now_ms()
-            state, dead = state.expire(now_ms)
+            state, dead = state.revoke(partial(self._has_lost, now_ms), now_ms).expire(now_ms)
             await self._report(state.epoch, dead)
             state, messages = await self._read(state, limit, now_ms)
             gap = state.gap_to_take()
@@ -200,11 +205,18 @@ class Consumer:
                 taken = Taken()
                 return state
             taken = Taken(secrets.token_urlsafe(9), messages, gap)
-            until_ms = self._context.now_ms() + round(lease_s * 1000)
-            return state.lease(taken.lease or "", [message.seq for message in messages], until_ms)
+            until_ms = min(self._context.now_ms() + round(lease_s * 1000), self._token_end_ms())
+            return state.lease(taken.lease or "", [message.seq for message in messages], until_ms, self._token_id)
 
         state = await self._context.records.update(self._key, took)
         return taken, state
+
+    def _has_lost(self, now_ms: int, token_id: str) -> bool:
+        return not self._context.access.holder_reads(token_id, self.room, now_ms)
+
+    def _token_end_ms(self) -> int:
+        token = self._context.access.token(self._token_id)
+        return NEVER_MS if token is None or token.expires_ms is None else token.expires_ms
 
     async def _read(self, state: ConsumerState, limit: int, now_ms: int) -> tuple[ConsumerState, list[Message]]:
         """Return the messages to take, and the state after the gaps that were found."""

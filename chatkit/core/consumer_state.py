@@ -4,7 +4,7 @@ Pure and synchronous: the time is an argument, and nothing here knows rooms or s
 number is at most `high` and it is neither leased nor waiting; so nothing is kept for settled messages.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, NamedTuple, Self, TypeVar
 
 import msgspec
@@ -20,12 +20,16 @@ LEASE_RAN_OUT: Final = "its lease ran out"
 
 
 class Lease(msgspec.Struct, frozen=True, array_like=True):
-    """Messages that a worker has taken, as ranges of numbers, until `until_ms`. `has_gap`: the gap came with them."""
+    """Messages that a worker has taken, as ranges of numbers, until `until_ms`. `has_gap`: the gap came with them.
+
+    `token_id` is the token with which the worker took them, or empty.
+    """
 
     id: str
     until_ms: int
     ranges: tuple[tuple[int, int], ...]
     has_gap: bool = False
+    token_id: str = ""
 
     def seqs(self) -> list[int]:
         """Return the numbers of the messages, in order."""
@@ -138,13 +142,24 @@ class ConsumerState(msgspec.Struct, frozen=True, omit_defaults=True):
         failed = [seq for lease in ended for seq in lease.seqs()]
         return _fail(kept, failed, now_ms, LEASE_RAN_OUT)
 
-    def lease(self, lease_id: str, seqs: Sequence[int], until_ms: int) -> Self:
+    def revoke(self, has_lost: Callable[[str], bool], now_ms: int) -> Self:
+        """Return the state without the leases of tokens that have lost their rights; their messages come again at once.
+
+        They have not failed: nobody knows how far the worker came, and it is not at fault.
+        """
+        ended = [lease for lease in self.leases if lease.token_id and has_lost(lease.token_id)]
+        if not ended:
+            return self
+        kept = replace(self, leases=tuple(lease for lease in self.leases if lease not in ended))
+        return _with_waiting(kept, [Waiting(seq, now_ms) for lease in ended for seq in lease.seqs()])
+
+    def lease(self, lease_id: str, seqs: Sequence[int], until_ms: int, token_id: str = "") -> Self:
         """Return the state in which the messages, those that were due and new ones, are leased."""
         taken = set(seqs)
         has_gap = self.gap_to_take() is not None
         return replace(
             self,
-            leases=(*self.leases, Lease(lease_id, until_ms, ranges_of(sorted(taken)), has_gap)),
+            leases=(*self.leases, Lease(lease_id, until_ms, ranges_of(sorted(taken)), has_gap, token_id)),
             waiting=tuple(each for each in self.waiting if each.seq not in taken),
             high=max(self.high, *taken) if taken else self.high,
         )

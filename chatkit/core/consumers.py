@@ -7,11 +7,13 @@ once. A message that failed too often is reported in the room `ROOM.failed`. Not
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Literal, TypeAlias
 
 from msgspec.structs import replace
 
+from chatkit.core.access_records import BAN, TOKEN
+from chatkit.core.access_table import AccessTable
 from chatkit.core.backend import Backend
 from chatkit.core.consumer import (
     FAILED_SUFFIX,
@@ -50,15 +52,19 @@ class Consumers:
         store: Store,
         subscribe: Subscribe,
         now_ms: Callable[[], int],
+        access: AccessTable,
     ) -> None:
         self._backend = backend
         self._records = ConsumerRecords(store)
         self._waiters: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
-        self._context = ConsumerContext(backend, store, self._records, subscribe, now_ms, self._waiters)
+        self._context = ConsumerContext(backend, store, self._records, subscribe, now_ms, self._waiters, access)
 
-    def consumer(self, room: str, name: str, *, check: OwnerCheck = allow_everybody) -> Consumer:
-        """Return a consumer for a worker. Raise `BadRequest` for an invalid name. The consumer need not exist."""
-        return Consumer(self._context, room, name, check)
+    def consumer(self, room: str, name: str, *, check: OwnerCheck = allow_everybody, token_id: str = "") -> Consumer:
+        """Return a consumer for a worker, who uses it with a token, if `token_id` names one.
+
+        Raise `BadRequest` for an invalid name. The consumer need not exist.
+        """
+        return Consumer(self._context, room, name, check, token_id)
 
     async def put(
         self,
@@ -119,12 +125,16 @@ class Consumers:
         return found
 
     def apply(self, changes: RecordChanges) -> None:
-        """Wake the workers that wait for consumers that were changed."""
-        if self._waiters:
-            for record in changes.records:
-                if record.kind == CONSUMER:
-                    for changed in self._waiters.get(record.key, ()):
-                        changed.set()
+        """Wake the workers that wait for consumers that were changed, or whose leases a change of access may end."""
+        if not self._waiters:
+            return
+        if any(record.kind in {TOKEN, BAN} for record in changes.records):
+            keys: Iterable[str] = tuple(self._waiters)
+        else:
+            keys = [record.key for record in changes.records if record.kind == CONSUMER]
+        for key in keys:
+            for changed in self._waiters.get(key, ()):
+                changed.set()
 
     def _check_room(self, room: str) -> None:
         if not self._backend.keeps_history:

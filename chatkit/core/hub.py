@@ -91,7 +91,7 @@ class Hub:
         self._records = RecordWatcher(backend, self._on_records_changed)
         self.records = HubStore(backend, self.publish, self._records.refresh, self.delete_room, self.rename_room)
         self.read_state = ReadState(backend, self.records)
-        self.consumers = Consumers(backend, self.records, self.subscribe, self.now_ms)
+        self.consumers = Consumers(backend, self.records, self.subscribe, self.now_ms, self.access)
         store = cast("Backend", self.records)  # of which they use no more than there is
         self.audit = Audit(store, self.now_ms)
         self.administration = Administration(store, self.now_ms, self.audit)

@@ -193,7 +193,7 @@ async def extend(
 def _consumer(admission: Admission, request: HttpRequest, room: str, name: str) -> Consumer:
     room = readable_room(admission, request, room)
     check = _owner_check(admission, request.user, room)
-    return admission.hub.consumers.consumer(room, name, check=check)
+    return admission.hub.consumers.consumer(room, name, check=check, token_id=request.user.token_id or "")
 
 
 def _owner_check(admission: Admission, identity: Identity, room: str) -> OwnerCheck:

@@ -45,6 +45,18 @@ def test_the_cursor_follows_what_is_settled_without_holes() -> None:
     assert state.settle("a", [2], 1).cursor == Cursor(EPOCH, 6)
 
 
+def test_a_lease_of_a_token_that_lost_its_rights_gives_its_messages_back_without_a_failure() -> None:
+    state = new(ordered=True).lease("a", [1, 2], 1000, "t1")
+    assert state.revoke(lambda token_id: token_id != "t1", 5) is state
+    assert state.due(5, 9) == []
+    freed = state.revoke(lambda token_id: token_id == "t1", 5)
+    assert (freed.due(5, 9), freed.leases, freed.tries) == ([1, 2], (), {})
+    with pytest.raises(LeaseExpired):
+        freed.settle("a", None, 5)
+    by_store = new().lease("b", [1], 1000)
+    assert by_store.revoke(lambda _token_id: True, 5) is by_store
+
+
 def test_a_settled_lease_may_be_settled_again_and_an_unknown_one_may_not() -> None:
     state = lease(new(), "a", 3, 10).settle("a", [1], 1)
     assert state.settle("a", [1], 1) == state  # its answer was lost

@@ -181,3 +181,26 @@ def test_a_wait_ends_if_the_token_is_revoked_and_takes_nothing_for_a_client_that
             assert (await server.hub.consumers.consumer("ops", "indexer").status()).leased == 0
 
     run(go())
+
+
+@pytest.mark.parametrize("end", ["revoked", "banned", "expired"])
+def test_a_lease_ends_with_the_rights_of_its_worker_and_another_gets_the_messages_at_once(end: str) -> None:
+    async def go() -> None:
+        async with access_server(**PROTECTED) as server:
+            expires_ms = server.hub.now_ms() + 1_000 if end == "expired" else None
+            ann = await server.token("ann", grant("ops", "read"), expires_ms=expires_ms)
+            bob = await server.token("bob", grant("ops", "read", "moderate"))
+            await fill(server, 2)
+            await server.call("PUT", INDEXER, ann, {"after": "start"})
+            taken = (await server.call("POST", f"{INDEXER}/take?lease_s=600&limit=2", ann)).json()
+            waiting = asyncio.ensure_future(server.call("POST", f"{INDEXER}/take?wait_s=50&limit=2", bob))
+            await until(lambda: server.hub.counts["subscriptions"])
+            if end == "revoked":
+                await server.hub.administration.revoke(ROOT, ann.token.id)
+            elif end == "banned":
+                await server.moderation.ban(ROOT, "ann")
+            again = (await within(10, waiting)).json()
+            assert again["messages"] == taken["messages"]
+            assert (await server.call("GET", INDEXER, bob)).json()["leased"] == 2
+
+    run(go())

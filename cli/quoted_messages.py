@@ -48,7 +48,7 @@ class QuotedMessages:
             if entry.act is Act.EDIT:
                 self._add(target.seq, replace(target, body=entry.body))
             elif entry.act is Act.REDACT:
-                self._add(target.seq, replace(target, body="", redacted=True))
+                self._add(target.seq, target.tombstone())
 
     def _add(self, seq: int, message: Message | None) -> None:
         if message is not None:

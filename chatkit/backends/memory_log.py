@@ -109,7 +109,7 @@ class MemoryLog:
 
     def _clear(self, seq: int) -> None:
         index = seq - self.first
-        self.messages[index] = replace(self.messages[index], body="", data=None, mentions=(), redacted=True)
+        self.messages[index] = self.messages[index].tombstone()
 
     def _edits(self, message: Message) -> Iterator[Message]:
         later = self.between(message.seq, self.last + 1)

@@ -103,6 +103,10 @@ class Message(msgspec.Struct, frozen=True):
         """The time of the commit, as RFC 3339 in UTC with milliseconds."""
         return format_time(self.time_ms)
 
+    def tombstone(self) -> Self:
+        """Return what a redaction leaves of this message: everything but its body, data and mentions."""
+        return msgspec.structs.replace(self, body="", data=None, mentions=(), redacted=True)
+
 
 class Draft(msgspec.Struct, frozen=True):
     """A message that is not committed yet. `new` makes one and checks it; use it unless all parts are valid already."""

@@ -104,5 +104,5 @@ def fold(entries: Iterable[Message]) -> list[Message]:
             continue
         relations.setdefault(target.seq, Relations()).apply(entry)
         if entry.act is Act.REDACT:
-            messages[target.seq] = replace(target, body="", data=None, mentions=(), redacted=True)
+            messages[target.seq] = target.tombstone()
     return [relations[seq].show(message) if seq in relations else message for seq, message in messages.items()]

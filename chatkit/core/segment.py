@@ -6,8 +6,6 @@ A room's tail is a segment that grows; a page of history is one that does not. K
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from msgspec.structs import replace
-
 from chatkit.core.model import Head, Message
 
 Encode: TypeAlias = Callable[[Message], bytes]
@@ -137,7 +135,7 @@ class Segment:
         if self.first <= seq <= self.last:
             message = self._messages[seq - self.first]
             self.n_chars -= len(message.body)
-            redacted = self._messages[seq - self.first] = replace(message, body="", data=None, redacted=True)
+            redacted = self._messages[seq - self.first] = message.tombstone()
             for encode, encoded in self._encoded.items():
                 if 0 <= seq - encoded.first < len(encoded.frames):
                     encoded.frames[seq - encoded.first] = encode(redacted)

@@ -46,7 +46,7 @@ class RecentMessages:
     def redact(self, seq: int) -> None:
         """Forget the body of a message."""
         if seq in self._messages:
-            self._messages[seq] = replace(self._messages[seq], body="", redacted=True)
+            self._messages[seq] = self._messages[seq].tombstone()
             self._relations.pop(seq, None)
 
     def get(self, seq: int | None) -> Message | None:

@@ -120,5 +120,5 @@ class LogLoader:
 def comparable(message: Message, other: Message) -> Message:
     """Return the message without its epoch, and without its content if it or the other is redacted."""
     if message.redacted or other.redacted:
-        return msgspec.structs.replace(message, epoch="", body="", data=None, redacted=True)
+        message = message.tombstone()
     return msgspec.structs.replace(message, epoch="")

@@ -18,7 +18,8 @@ from chatkit.core.segment import (
 
 
 def message(seq: int, body: str = "hi", *, redacted: bool = False) -> Message:
-    return Message("ops", "e", seq, 0, "ann", body, redacted=redacted)
+    data, mentions = (None, ()) if redacted else ({"n": 1}, ("bob",))
+    return Message("ops", "e", seq, 0, "ann", body, data, redacted=redacted, mentions=mentions)
 
 
 def feed_of(first: int, last: int, body: str = "hi") -> Segment:

@@ -56,7 +56,7 @@ class Report(msgspec.Struct, frozen=True):
 async def kill_now_and_then(servers: Sequence[ServerProcess], every_s: float, until_s: float) -> int:
     """Kill one server after another, start it again, and return how often."""
     n_kills = 0
-    while time.monotonic() + every_s < until_s:
+    while n_kills == 0 or time.monotonic() + every_s < until_s:
         await asyncio.sleep(every_s)
         server = servers[n_kills % len(servers)]
         await asyncio.to_thread(server.kill9)
@@ -85,8 +85,6 @@ async def talk(
     seed: int = 0,
 ) -> Report:
     """Run clients on the servers. Raise `AssertionError` if they do not agree at the end."""
-    started_s = time.monotonic()
-    until_s = started_s + seconds
     known, ending, talkers = Known(), Ending(len(kinds)), list[Talker]()
     for n, (kind, name) in enumerate(zip(kinds, NAMES, strict=False)):
         (folder / name).mkdir()
@@ -94,6 +92,8 @@ async def talk(
         talkers.append(kind(name, place, known, pace, seed + n))
     async with Client(servers[0].url, "first") as first:
         await first.publish(ROOM, "one")
+        started_s = time.monotonic()
+        until_s = started_s + seconds
         async with asyncio.TaskGroup() as tasks:  # a server that does not start again ends all
             killing = tasks.create_task(kill_now_and_then(servers, kill_every_s, until_s - kill_every_s))
             for talker in talkers:

@@ -8,6 +8,7 @@ from chatkit.core.message_state import Act
 from chatkit.core.model import Message
 
 EMOJIS: Final = ("👍", "🎉", ":ok:", "❤️", ":ship:")
+FEW: Final = 5  # entries: before them, there is nothing to refer to
 RECENT: Final = 30  # messages from whose numbers a target is chosen
 
 
@@ -45,7 +46,7 @@ class Known:
         target = max(1, self.last - chance.randrange(RECENT))
         own = chance.choice(self._own[name] or [target])
         emoji, number = chance.choice(EMOJIS), chance.randrange(10**6)
-        match chance.randrange(11) if self.last > RECENT else 0:
+        match chance.randrange(11) if self.last > FEW else 0:
             case 3:
                 return Action(None, target, f"{name} replies {number}")
             case 4 | 5:
@@ -55,7 +56,7 @@ class Known:
             case 8 if self._reactions[name]:
                 return Action(Act.UNREACT, *chance.choice(self._reactions[name]))
             case 9:
-                return Action(Act.REDACT, own if chance.random() < 0.3 else target)
+                return Action(Act.REDACT, own if chance.random() < 0.7 else target)
             case 10 if self._pinned and chance.random() < 0.4:
                 return Action(Act.UNPIN, chance.choice(self._pinned))
             case 10:

@@ -15,6 +15,7 @@ class PythonTalker(DeliveredTalker):
     """A program that acts with `Client`."""
 
     kind = "Python"
+    min_actions = 40
     _client: Client
 
     async def _start(self, tasks: asyncio.TaskGroup) -> None:

@@ -19,18 +19,15 @@ _FAR_TEXT: Final = re.compile(_FAR.decode())
 
 
 class JsonDecoder(Generic[T]):
-    """Decodes JSON as values of one type, with the errors of msgspec.
-
-    `decode_short` is `decode` for a text of at most `SHORT` bytes, without a call of Python.
-    """
+    """Decodes JSON as values of one type, with the errors of msgspec."""
 
     def __init__(self, kind: Any = Any) -> None:
-        self.decode_short = msgspec.json.Decoder(kind).decode
+        self._decode = msgspec.json.Decoder(kind).decode
         self._decode_far = msgspec.json.Decoder(kind, float_hook=_read_float).decode
 
     def decode(self, text: bytes | str) -> T:
         """Return the value. Raise `DecodeError`, `UnicodeDecodeError` or `RecursionError`."""
-        value: T = (self._decode_far if _is_far(text) else self.decode_short)(text)
+        value: T = (self._decode_far if _is_far(text) else self._decode)(text)
         return value
 
 

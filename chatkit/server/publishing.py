@@ -18,7 +18,7 @@ _decode = JsonDecoder[PublishRequest](PublishRequest).decode
 def read_publish(body: bytes, idempotency_key: str | None, *, is_json: bool) -> PublishRequest:
     """Return the message in a body: JSON, or the text itself. The header's key overrides that of the JSON.
 
-    Raise `BadRequest`, `BadBody`, `TooLarge`, or `BadName` for a key in the JSON.
+    Raise `BadRequest`, `BadBody`, or `BadName` for a key in the JSON.
     """
     published = _read_json(body) if is_json else _read_text(body)
     if published.key is not None:

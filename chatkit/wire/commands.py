@@ -107,21 +107,18 @@ AnyCommand: TypeAlias = (
     | PingCommand
 )
 
-_COMMANDS: JsonDecoder[AnyCommand] = JsonDecoder(AnyCommand)
+_LONG: JsonDecoder[AnyCommand] = JsonDecoder(AnyCommand)
+_SHORT: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)  # no calls of Python's functions
 _OPS = {kind.__struct_config__.tag for kind in get_args(AnyCommand)}
 
 
 def decode_command(frame: bytes | str) -> AnyCommand:
-    """Decode a client's frame.
-
-    Raise `UnknownOp`, `TooLarge`, or `BadRequest` with a sentence that describes the mistake.
-    """
+    """Decode a client's frame. Raise `UnknownOp`, or `BadRequest` with a sentence that describes the mistake."""
     try:
         if len(frame) <= SHORT:  # most are
-            command: AnyCommand = _COMMANDS.decode_short(frame)
-            return command
+            return _SHORT.decode(frame)
         check_values(frame)
-        return _COMMANDS.decode(frame)
+        return _LONG.decode(frame)
     except msgspec.ValidationError as error:
         op = field_of(frame, "op")
         if isinstance(op, str) and op not in _OPS:

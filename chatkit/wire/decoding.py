@@ -6,18 +6,18 @@ import msgspec
 
 from chatkit.core.json_decoder import decode_json
 from chatkit.core.model import DEFAULT_LIMITS
-from chatkit.errors import TooLarge
+from chatkit.errors import BadRequest
 
 MAX_VALUES: Final = DEFAULT_LIMITS.body + 1_024  # brackets, braces or commas; a body of nothing else has as many
 
 
 def check_values(text: bytes | str) -> None:
-    """Raise `TooLarge` for JSON of a client with more values than any message has: to decode them takes too long."""
+    """Raise `BadRequest` for JSON of a client with more values than any message has: to decode them takes too long."""
     if len(text) <= MAX_VALUES:
         return
     sent = text.encode(errors="replace") if isinstance(text, str) else text
     if sent.count(b",") > MAX_VALUES or sent.count(b"[") + sent.count(b"{") > MAX_VALUES:
-        raise TooLarge("data", DEFAULT_LIMITS.data)
+        raise BadRequest(f"a message has at most {MAX_VALUES} values")
 
 
 def field_of(frame: bytes | str, name: str) -> Any:

@@ -156,6 +156,7 @@ HOSTILE = [
     b'{"op":"publish","data":Infinity}', b'{"op":"publish","data":1e999}', b'{"op":"publish","body":"\\ud800"}',
     b'{"op":"publish","ref":"\\udfff","body":""}', b'{"op":"publish","key":"\\ud83d"}',
     b'{"op":"publish","body":"\x00"}',
+    b'{"op":"publish","data":[' + b"[]," * 70_000 + b"0]}", b'{"op":"publish","data":[' + b"1e300," * 70_000 + b"0]}",
     b'{"op":"publish","data":' + DEEP + b"}", b'{"op":"publish","body":"","x":' + DEEP + b"}", DEEP,
     b'{"op":"publish","ref":' + b"9" * 5000 + b"}", b'{"op":"publish","ref":true}', b'{"op":"publish","ref":1.5}',
     b'{"op":"publish","ref":[]}', b'{"room":"ops"}',

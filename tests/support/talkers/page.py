@@ -48,11 +48,16 @@ class PageTalker(Talker):
         )
         self._stack.push_async_callback(browser.close)
         context = await browser.new_context()
-        await context.add_init_script(f"localStorage.setItem('chatkit.name', '{self.name}')")
+        name = f"localStorage.setItem('chatkit.name', '{self.name}')"
+        await context.add_init_script(f"if (location.protocol === 'http:') {name}")  # a blank page has no storage
         self._page = await context.new_page()
         self._page.set_default_timeout(PATIENCE_MS)
-        self._page.on("pageerror", lambda error: self._problems.append(str(error)))
+        self._page.on("pageerror", lambda error: self._on_error(str(error)))
         await self._open()
+
+    def _on_error(self, error: str) -> None:
+        if "dynamically imported module" not in error:  # the server is being started again
+            self._problems.append(error)
 
     async def _open(self) -> None:
         """Open the room, as often as the server that is being started again requires."""

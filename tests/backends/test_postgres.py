@@ -140,6 +140,25 @@ def test_a_key_appended_concurrently_by_all_backends_is_stored_once() -> None:
     asyncio.run(main())
 
 
+def test_a_key_that_another_process_stores_with_the_room_is_found() -> None:
+    # The function of one room looks for the room and for keys, and then extends the room. If another process creates
+    # both in between, it fails as it does here.
+    async def main() -> None:
+        url = stores.postgres()
+        async with opened(url, 1) as (backend,):
+            [first] = await backend.append(keyed_drafts("a", "k"))
+            sql(
+                "CREATE OR REPLACE FUNCTION {}.append_to_room(in_name text, senders text[], bodies text[], "
+                "datas text[], keys text[], foldeds text[], flags smallint[], OUT number bigint, "
+                "OUT redactions bigint, OUT epoch text, OUT last bigint, OUT time_ms bigint) LANGUAGE plpgsql "
+                "AS $$ BEGIN RAISE unique_violation; END $$",
+                url,
+            )
+            assert await backend.append(keyed_drafts("a", "k")) == [Receipt(first.message, repeat=True)]
+
+    asyncio.run(main())
+
+
 # Search
 
 

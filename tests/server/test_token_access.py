@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from guarded_server import QUOTED, TOKEN, enter
-from raw_client import Talk, call, open_socket, publish, run
+from raw_client import Talk, call, eventually, open_socket, publish, run
 from serving import ServerProcess, serve
 from websockets.exceptions import ConnectionClosed
 
@@ -36,7 +36,7 @@ def test_a_token_is_accepted_in_the_header_and_in_the_query(guarded: ServerProce
     assert call(guarded, "GET", f"/rooms/ops?token={QUOTED}").status == 200
 
 
-@pytest.mark.parametrize("token", ["%ED%A0%80", "%FF", "%00", "", "%F0%9F%98%80", "x" * 10_000])
+@pytest.mark.parametrize("token", ["%ED%A0%80", "%FF", "%00", "", "%F0%9F%98%80", "x" * 8_000])
 def test_a_malformed_token_is_answered_like_a_wrong_one(guarded: ServerProcess, token: str) -> None:
     assert call(guarded, "GET", f"/rooms?token={token}").problem == (401, "unauthorized")
 
@@ -57,10 +57,10 @@ def test_tokens_are_not_logged(tmp_path_factory: pytest.TempPathFactory) -> None
         call(server, "GET", f"/rooms?x={cookie}")
         call(server, "GET", "/rooms?token=it's\"sesame-sesame&x=2")
         run(test(server))
+        eventually(lambda: "/ws/ops?token=" in server.log)  # written when the socket has closed
         logged = server.log
         assert cookie not in logged
         assert "/rooms?limit=1&token=" in logged
-        assert "/ws/ops?token=" in logged
         assert "sesame" not in logged
         assert "another-wrong-one" not in logged
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pty
+import re
 import signal
 import socket
 import sys
@@ -94,7 +95,12 @@ def test_ctrl_c_stops_the_whole_process_group_with_130_and_no_output(tmp_path: P
         os.killpg(process.pid, signal.SIGINT)
         os.killpg(process.pid, signal.SIGINT)
         output = process.communicate(timeout=ENDS_WITHIN_S)[1]
-    assert (process.returncode, output) == (130, "")
+    assert process.returncode == 130
+    if is_early and output:  # on a busy machine, the server had started before the signals came
+        assert re.fullmatch(r"chatkit .*\bPress Ctrl-C to stop the server\.\n", output, re.DOTALL)
+        assert "Traceback" not in output
+    else:
+        assert output == ""
     assert not [pid for pid in pids if is_running(pid)]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
+import asyncpg
 import msgspec
 
 from chatkit.backends.flags import BOT, VERIFIED, flags_of
@@ -97,9 +98,15 @@ class PostgresWriter:
         """Append a batch of one room; return None, and do nothing, if that requires the general statement."""
         statement = self._schema.fill_in(_APPEND_TO_ROOM)
         (room,), _, *columns = values[:N_PLAIN_VALUES]
-        row = await self._appends.run(
-            lambda connection: connection.fetchrow(statement, room, *columns), timeout_s=timeout_s
-        )
+
+        async def append(connection: PostgresConnection) -> Any:
+            try:
+                return await connection.fetchrow(statement, room, *columns)
+            except asyncpg.UniqueViolationError:
+                # Another process created the room, with a key of this batch, after the function looked for both.
+                return None
+
+        row = await self._appends.run(append, timeout_s=timeout_s)
         if row is None or row["number"] is None:
             return None
         number, redactions, epoch, last, time_ms = row.values()

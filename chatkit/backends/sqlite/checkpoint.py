@@ -18,7 +18,8 @@ CHECKPOINT_BYTES = 8 * 2**20
 MAX_WAL_BYTES = 16 * 2**20  # a longer log is started again even if an append has to wait
 FEW_PAGES = 64  # are written in less than the time for which the disk syncs
 MAX_PASSES = 8  # before appends wait: each pass moves what was appended during the one before it
-WAIT_MS = 10  # how long a checkpoint for which appends wait may wait for readers itself
+WAIT_MS = 10  # how long a checkpoint for which appends wait may wait itself, for readers and for its turn to write
+MAX_WAIT_MS = 1_000  # the same while the log has grown to many times its length: every append comes in between
 EMPTY_RETRY_S = 1.0  # a read rarely takes longer
 
 
@@ -35,7 +36,8 @@ class Checkpointer:
         n_pages, _ = self._move(connection, "PASSIVE")
         if n_pages * PAGE_BYTES > MAX_WAL_BYTES:
             self._move_most(connection)
-            self._move(connection, "FULL")  # the next append begins at the start, unless a read uses the log
+            # The next append begins at the start, unless a read uses the log.
+            self._move(connection, "FULL", min(MAX_WAIT_MS, WAIT_MS * n_pages * PAGE_BYTES // MAX_WAL_BYTES))
 
     def empty(self, connection: sqlite3.Connection) -> None:
         """Move everything into the file and truncate the log. If a reader prevents that, `tick` tries again."""
@@ -52,12 +54,14 @@ class Checkpointer:
             if n_left <= FEW_PAGES:
                 break
 
-    def _move(self, connection: sqlite3.Connection, mode: Literal["PASSIVE", "FULL", "TRUNCATE"]) -> tuple[int, float]:
+    def _move(
+        self, connection: sqlite3.Connection, mode: Literal["PASSIVE", "FULL", "TRUNCATE"], wait_ms: int = WAIT_MS
+    ) -> tuple[int, float]:
         """Make a checkpoint. Return how many pages the log had, and how many are left, or infinity if it could not run.
 
         Appends wait for it in the modes FULL and TRUNCATE.
         """
-        connection.execute(f"PRAGMA busy_timeout = {WAIT_MS}")
+        connection.execute(f"PRAGMA busy_timeout = {wait_ms}")
         is_busy, n_pages, n_moved = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         self.is_sync_due = True
         return n_pages, inf if is_busy else n_pages - n_moved

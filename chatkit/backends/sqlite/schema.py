@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from chatkit.backends.sqlite.checkpoint import MAX_WAL_BYTES
 from chatkit.backends.sqlite.errors import BUSY_TIMEOUT_S, retry_while_busy, to_chatkit_error
 from chatkit.backends.sqlite.file import SqliteFile
 from chatkit.backends.sqlite.relations import create_view
@@ -44,6 +45,7 @@ def open_writer(file: SqliteFile, synchronous: Synchronous, *, make: bool) -> tu
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         # A checkpoint syncs the disk: the checkpoint thread does that, so that appends need not wait for it.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(f"PRAGMA journal_size_limit = {MAX_WAL_BYTES}")  # when the log starts again
         connection.execute("PRAGMA secure_delete = ON")  # a redacted body is overwritten in the file
         _migrate(connection, path)
         epoch = _renew_epoch_of_copy(connection, file)

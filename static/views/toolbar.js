@@ -18,6 +18,7 @@ export class ToolbarView {
   #bar = find("#toolbar", HTMLElement);
   /** @type {HTMLElement | null} the message that Tab reaches */
   #current = null;
+  #isChosen = false; // the user moved the focus to the current message; otherwise, it is the newest
   #pressTimer = 0;
   /** @type {{x: number, y: number, message: HTMLElement, isLong: boolean} | null} */
   #press = null;
@@ -47,7 +48,10 @@ export class ToolbarView {
 
   /** Attach the bar and the focus to the new elements of messages that were built again. */
   refresh() {
-    if (!this.#current?.isConnected) this.#setCurrent(this.#messages().at(-1) ?? null);
+    if (!this.#isChosen || !this.#current?.isConnected) {
+      this.#isChosen = false;
+      this.#setCurrent(this.#messages().at(-1) ?? null);
+    }
     if (!this.#bar.isConnected) this.#moveTo(this.#log.querySelector(".message[data-seq]:hover"));
   }
 
@@ -83,6 +87,7 @@ export class ToolbarView {
   /** @param {HTMLElement | null} message */
   #onFocus(message) {
     if (!message) return;
+    this.#isChosen = true;
     this.#setCurrent(message);
     this.#moveTo(message);
   }

@@ -65,6 +65,9 @@ def test_a_reader_that_stops_uses_no_memory_and_gets_everything_later(server: Se
         while expected < n_messages:
             while len(got) < 10:
                 got += stalled.recv(1 << 20)
+            if got[:2] == b"\x89\x00":  # a ping, if this took long
+                del got[:2]
+                continue
             assert got[:2] == b"\x81\x7f" or got[:2] == b"\x81\x7e"
             header = 10 if got[1] == 127 else 4
             length = int.from_bytes(got[2:header])

@@ -15,7 +15,7 @@ from chatkit.server.process_measures import resident_bytes
 INTERVAL_S: Final = 10.0
 QUIET: Final = 0.1  # of a processor, in the interval before
 MIN_BYTES: Final = 4 << 20  # of growth since the last time: less is not worth the time
-MAX_FREE_BYTES: Final = 48 << 20  # returned in 5 ms
+MAX_FREE_BYTES: Final = 256 << 20  # returned in 26 ms, which a quiet server can spare
 
 
 class _Mallinfo2(ctypes.Structure):

@@ -2,8 +2,8 @@
 
 A checkpoint syncs the disk, so it runs in its own thread, and appends continue. Under steady load, something is
 appended during each checkpoint, so that none reaches the end of the log, and the log grows. Then appends wait for a
-short checkpoint, after which the log starts again in the same file. After a redaction, the log is truncated, which
-takes longer.
+short checkpoint, after which the log starts again, and a longer file is cut. After a redaction, the log is truncated,
+which takes longer.
 """
 
 import sqlite3

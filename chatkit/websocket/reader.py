@@ -22,6 +22,7 @@ _NEVER: Final = -1  # equals no first byte, which disables the reader's short pa
 # What is read before other connections have their turn: below a millisecond of small frames.
 _TURN_BYTES: Final = 16_384
 _LONG_PATH_BYTES: Final = 256  # added to each frame of the long path: floods use them, honest clients hardly do
+MAX_EMPTY_FRAGMENTS: Final = 4_096  # of a message, beside one for each of its bytes: their framing costs as much
 _INFLATED_SHARE: Final = 32  # decompressing so many bytes costs as much as one
 
 _AFTERFINAL_BLOCK: Final = (SYNC_TAIL, b"\x00" + SYNC_TAIL)  # allowed after a block that is marked final (7.2.3.4)
@@ -78,16 +79,20 @@ _ON: Final = _Reading.ON
 class _Partial:
     """A message of which some fragments have arrived. A single buffer, because a list of tiny fragments costs more."""
 
-    __slots__ = ("body", "decoder", "first")
+    __slots__ = ("body", "decoder", "first", "n_fragments")
 
     def __init__(self, first: int) -> None:
         self.first = first
         self.body = bytearray()
+        self.n_fragments = 0
         is_plain_text = first & 0x0F == TEXT and not first & COMPRESSED
         self.decoder = codecs.getincrementaldecoder("utf-8")() if is_plain_text else None
 
     def add(self, payload: bytes, *, is_final: bool) -> None:
         self.body += payload
+        self.n_fragments += 1
+        if self.n_fragments > MAX_EMPTY_FRAGMENTS + len(self.body):
+            raise FrameError(CloseCode.POLICY_VIOLATION, "a message has more framing than content")
         if self.decoder is not None:  # so that invalid text is refused before the message is complete
             try:
                 self.decoder.decode(payload, is_final)

@@ -16,7 +16,7 @@ _BOUNDARY: Final = b"\r\n\r\n"
 class RequestBody:
     """The body of one request. `n_left` is None for a chunked body. The caller passes the time, in seconds."""
 
-    __slots__ = ("due_at", "n_bytes", "n_left", "n_parsed")
+    __slots__ = ("_chunks", "due_at", "n_bytes", "n_left", "n_parsed")
 
     def __init__(self, headers: list[tuple[bytes, bytes]], now: float) -> None:
         fields = dict(headers)
@@ -25,6 +25,7 @@ class RequestBody:
         self.n_bytes = 0  # content only
         self.n_parsed = 0  # content, chunk lines and trailer fields
         self.due_at = now + TIMEOUT_S
+        self._chunks: list[bytes] = []  # of the piece that is being parsed
 
     def next_piece(self, unread: bytearray) -> int:
         """Return how many bytes to parse next, or 0 if more bytes must arrive first.
@@ -48,10 +49,17 @@ class RequestBody:
         if self.n_left is not None:
             self.n_left -= n_bytes
 
-    def add(self, n_bytes: int, now: float) -> None:
-        """Count bytes of content, without framing: only content extends the deadline."""
-        self.n_bytes += n_bytes
-        self.due_at = min(self.due_at + n_bytes / MIN_BYTES_PER_S, now + TIMEOUT_S)
+    def add_chunk(self, chunk: bytes) -> None:
+        """Keep a part of the content until the piece is parsed."""
+        self._chunks.append(chunk)
+
+    def read_chunks(self, now: float) -> bytes:
+        """Return the content of a piece, and count it, without framing: only content extends the deadline."""
+        content = b"".join(self._chunks)
+        self._chunks.clear()
+        self.n_bytes += len(content)
+        self.due_at = min(self.due_at + len(content) / MIN_BYTES_PER_S, now + TIMEOUT_S)
+        return content
 
     def wait_for_application(self, now: float) -> None:
         """Restart the client's time limit, because the application was not reading."""

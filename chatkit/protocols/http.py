@@ -155,6 +155,9 @@ class HttpConnection(HttpToolsProtocol):
         self._body.parse(size)
         is_drained = self._phase is Phase.DRAIN
         self._parse(piece)
+        content = self._body.read_chunks(self.loop.time())
+        if content and self.parser is not None:
+            super().on_body(content)
         if is_drained:
             self._n_drained += size
         if self._body.has_excess_framing:
@@ -223,11 +226,9 @@ class HttpConnection(HttpToolsProtocol):
                 raise
 
     def on_body(self, body: bytes) -> None:
-        """Store a part of the body for the application."""
+        """Store a chunk until the piece is parsed: each alone would cost several times as much."""
         self._n_parts += 1
-        if self._phase in (Phase.BODY, Phase.DRAIN):
-            self._body.add(len(body), self.loop.time())
-            super().on_body(body)
+        self._body.add_chunk(body)
 
     def on_message_complete(self) -> None:
         if self._phase is Phase.BODY:

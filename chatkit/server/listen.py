@@ -7,6 +7,7 @@ from typing import Final
 from chatkit.server.settings import Settings
 
 BACKLOG: Final = 4_096  # after a restart, every client connects again at once
+RECEIVE_BUFFER_BYTES: Final = 131_072  # of each connection, which Linux doubles; it keeps up to 32 MiB otherwise
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -18,6 +19,7 @@ def listen(settings: Settings) -> socket.socket:
         )[0]
         listening = socket.socket(family, kind, number)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         listening.bind(address)
         listening.listen(BACKLOG)  # not later: until then, another process can bind the same port
     except UnicodeError as error:  # a part of the name is empty or too long

@@ -17,7 +17,7 @@ from litestar.handlers import BaseRouteHandler
 
 from chatkit.core.access import Identity, Right
 from chatkit.core.model import ANONYMOUS
-from chatkit.errors import BadRequest, RateLimited, Unavailable
+from chatkit.errors import BadRequest, NotFound, RateLimited, Unavailable
 from chatkit.server.access import SAFE_METHODS, AccessPolicy
 from chatkit.server.connect_request import ConnectRequest
 from chatkit.server.identity import Authenticator, Credentials
@@ -210,10 +210,14 @@ async def provide_admission(request: HttpRequest) -> Admission:
 async def check_request(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Find who sends a request, which is then `request.user`, and how, which is `request.auth`. A Litestar guard.
 
-    Raise `Forbidden` for a wrong host or origin, and as `Authenticator.identify` does.
+    Raise `Forbidden` for a wrong host or origin, `NotFound` for a number of a message that is not written in digits,
+    and as `Authenticator.identify` does.
     """
     admission: Admission = connection.app.state.admission
     credentials = check_site(connection, admission)
+    seq = connection.path_params.get("seq")
+    if seq is not None and str(seq) not in connection.scope["path"].split("/"):  # Litestar reads what `int` does: "1_0"
+        raise NotFound("there is no such message: write its number in digits")
     connection.scope["user"] = admission.authenticator.identify(credentials)
 
 

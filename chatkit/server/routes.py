@@ -159,7 +159,7 @@ def _read_filter(
 ) -> Filter | None:
     where = Filter(
         check_search(search) if search else None,
-        sender and check_sender(sender),
+        check_sender(sender) if sender else None,
         _read_time(since),
         _read_time(until),
         of,

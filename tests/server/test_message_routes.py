@@ -98,6 +98,19 @@ def test_what_is_not_possible_is_answered_with_a_problem(
     run(go())
 
 
+@pytest.mark.parametrize("number", ["1_0", "+1", "%201", "1%0A", "%D9%A1", "01", "1.0", "one"])
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+def test_the_number_of_a_message_is_written_in_digits(method: str, number: str) -> None:
+    async def go() -> None:
+        async with serve_in_process() as server:
+            for _ in range(10):
+                await post(server, "ann", body="one")
+            answer = await server.call(method, f"/rooms/ops/messages/{number}?name=ann", '{"body":"x"}')
+            assert (answer.status, answer.json["code"]) == (404, "not-found")
+
+    run(go())
+
+
 def test_a_key_that_was_used_for_another_reference_is_a_conflict() -> None:
     async def go() -> None:
         async with serve_in_process() as server:

@@ -135,6 +135,11 @@ def test_an_invalid_query_is_refused_with_a_code(server: ServerProcess, query: s
     assert get(server, f"/rooms/ops/messages?{query}").problem == problem
 
 
+def test_an_empty_filter_is_as_none(server: ServerProcess) -> None:
+    fill(server, "blank", 2)
+    assert seqs(get(server, "/rooms/blank/messages?sender=&search=&since=&until=")) == [1, 2]
+
+
 def test_a_huge_number_is_a_valid_position(server: ServerProcess) -> None:
     fill(server, "huge", 2)
     huge = "9" * 40

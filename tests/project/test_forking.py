@@ -81,10 +81,8 @@ def test_a_forked_worker_of_a_test_run_finds_the_same(tmp_path: Path, monkeypatc
             process.communicate(repr(PROBE.replace("__spec__.name", "__spec__")) + "\n", timeout=60)
         return json.loads((tmp_path / "found.json").read_text()), process.returncode
 
-    server = forking.start_server()
-    monkeypatch.setattr(forking.ForkingPopen, "worker_server", server)
-    with server.connection:
-        forked, executed = found(forking.ForkingPopen), found(EXECUTING_POPEN)
+    monkeypatch.setattr(forking.ForkingPopen, "worker_server", forking.ForkingPopen._fork_server("chatkit"))
+    forked, executed = found(forking.ForkingPopen), found(EXECUTING_POPEN)
     # Both put the working folder on the path: Python as an empty string.
     assert forked[0].pop("path")[0] == str(tmp_path)
     assert executed[0].pop("path")[0] == ""

@@ -52,16 +52,19 @@ async def read_lines(max_bytes: int, descriptor: int = STDIN) -> AsyncIterator[t
     read error, in each case after the lines before it. A line that a read error cuts off is not yielded.
     """
     number = 0
-    partial = b""
+    partial = bytearray()
     async for chunk in without_marks(read_chunks(descriptor)):
-        *lines, partial = (partial + chunk).split(b"\n")
-        for line in lines:
-            number += 1
-            yield number, _text(line, number, max_bytes)
+        complete, end, rest = chunk.rpartition(b"\n")
+        if end:
+            for line in (bytes(partial) + complete).split(b"\n"):
+                number += 1
+                yield number, _text(line, number, max_bytes)
+            partial = bytearray()
+        partial += rest
         if len(partial) > max_bytes + 1:  # one more for a carriage return
             raise _too_long(number + 1, max_bytes)
     if partial:
-        yield number + 1, _text(partial, number + 1, max_bytes)
+        yield number + 1, _text(bytes(partial), number + 1, max_bytes)
 
 
 def _text(line: bytes, number: int, max_bytes: int) -> str:

@@ -1,13 +1,10 @@
 """Fixtures that several test modules share."""
 
 import gc
-import importlib
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Generator
-from contextlib import suppress
 from pathlib import Path
 
 import forking
@@ -50,30 +47,23 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(SHARED)))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """In a whole run, fork the workers of a process that has imported the modules of all tests."""
+    if config.args_source == config.ArgsSource.TESTPATHS:
+        forking.fork_workers()
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+def pytest_collection() -> Generator[None, object, object]:
     """Exclude all modules and test items from later garbage collections: they are 250,000 objects."""
     gc.disable()
     try:
-        import_modules(session)
         return (yield)
     finally:
         gc.collect()
         gc.freeze()
         gc.enable()
-
-
-def import_modules(session: pytest.Session) -> None:
-    """In a whole run, let each process begin with other modules: it compiles them, and the others load the result."""
-    worker, count = os.environ.get("PYTEST_XDIST_WORKER", ""), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    if not worker or session.config.args_source != session.config.ArgsSource.TESTPATHS:
-        return
-    modules = sorted(Path(__file__).parent.glob("*/test_*.py"))
-    sys.path[:0] = sorted({str(path.parent) for path in modules})
-    begin = len(modules) * int(worker.removeprefix("gw")) // count
-    for path in modules[begin:] + modules[:begin]:
-        with suppress(Exception):  # pytest imports it again, and reports the error
-            importlib.import_module(path.stem)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,11 +2,9 @@
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
@@ -266,20 +264,3 @@ def help_of_serve() -> str:
     words = [sys.executable, "-m", "chatkit.cli", "serve", "--help"]
     env = clean_environment({"COLUMNS": "200"})
     return subprocess.run(words, capture_output=True, text=True, env=env, check=True).stdout
-
-
-def test_the_image_contains_every_part_of_the_package(tmp_path: Path) -> None:
-    copied = re.findall(r"^COPY (.+) (/src/\S*)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
-    for sources, target in copied:
-        for source in sources.split():
-            place = tmp_path / "src" / target.removeprefix("/src/")
-            if (TREE / source).is_dir():
-                shutil.copytree(TREE / source, place, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                place.mkdir(parents=True, exist_ok=True)
-                shutil.copy(TREE / source, place)
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path)]
-    subprocess.run([*build, f"{tmp_path}/src"], check=True, capture_output=True, text=True)
-    (wheel,) = tmp_path.glob("chatkit-*.whl")
-    packed = set(zipfile.ZipFile(wheel).namelist())
-    assert {"chatkit/cli/serve.py", "chatkit/static/index.html", "chatkit/backends/redis/lua/append.lua"} <= packed

@@ -5,6 +5,7 @@ import ctypes
 import json
 import os
 import resource
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,6 +17,7 @@ from raw_client import Talk, call, eventually, handshake, is_idle, publish, raw,
 from serving import ServerProcess, serve
 
 UNLIMITED = ("--rate-limit", "0")
+RECEIVE_BYTES = 1 << 16  # of a stalled reader that reads again
 
 
 @pytest.fixture
@@ -60,11 +62,12 @@ def test_a_reader_that_stops_uses_no_memory_and_gets_everything_later(server: Se
                 assert grown < 12_000, f"{grown} KiB"
 
         run(test(), within_s=90)
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
         got = bytearray(early)
         expected = 0
         while expected < n_messages:
             while len(got) < 10:
-                got += stalled.recv(1 << 20)
+                got += stalled.recv(RECEIVE_BYTES)
             if got[:2] == b"\x89\x00":  # a ping, if this took long
                 del got[:2]
                 continue
@@ -72,7 +75,7 @@ def test_a_reader_that_stops_uses_no_memory_and_gets_everything_later(server: Se
             header = 10 if got[1] == 127 else 4
             length = int.from_bytes(got[2:header])
             while len(got) < header + length:
-                got += stalled.recv(1 << 20)
+                got += stalled.recv(RECEIVE_BYTES)
             assert bytes(got[header : header + 6]) == b"%06d" % expected
             del got[: header + length]
             expected += 1
@@ -96,6 +99,7 @@ def test_a_stream_whose_reader_stops_uses_no_memory_and_gets_everything_later(se
                 assert grown < 12_000, f"{grown} KiB"
 
         run(test(), within_s=90)
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
         for number in range(n_messages):
             sought = b'"body":"%06d' % number
             while (found := got.find(sought)) < 0:

@@ -71,6 +71,24 @@ def test_an_application_of_a_forked_command_finds_the_same(tmp_path: Path) -> No
     assert probe(tmp_path, forking.ForkingPopen, words) == probe(tmp_path, EXECUTING_POPEN, words)
 
 
+def test_a_forked_worker_of_a_test_run_finds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code that pytest-xdist starts its workers with reads the rest from the standard input."""
+
+    def found(popen: Any) -> tuple[dict[str, Any], int | None]:
+        command = [sys.executable, *forking.WORKER, "import sys;exec(eval(sys.stdin.readline()))"]
+        env = clean_environment({})
+        with popen(command, stdin=subprocess.PIPE, cwd=tmp_path, env=env, text=True) as process:
+            process.communicate(repr(PROBE.replace("__spec__.name", "__spec__")) + "\n", timeout=60)
+        return json.loads((tmp_path / "found.json").read_text()), process.returncode
+
+    monkeypatch.setattr(forking.ForkingPopen, "worker_server", forking.ForkingPopen._fork_server("chatkit"))
+    forked, executed = found(forking.ForkingPopen), found(EXECUTING_POPEN)
+    # Both put the working folder on the path: Python as an empty string.
+    assert forked[0].pop("path")[0] == str(tmp_path)
+    assert executed[0].pop("path")[0] == ""
+    assert forked == executed
+
+
 def test_blocked_and_ignored_signals_are_inherited(tmp_path: Path) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
     ignored = [signal.SIGINT, signal.SIGQUIT]

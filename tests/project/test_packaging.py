@@ -1,5 +1,10 @@
-"""A wheel works in an environment that has what it requires and nothing else: its command runs, and serves the page."""
+"""A wheel works in an environment that has what it requires and nothing else: its command runs, and serves the page.
 
+It is built from what the Dockerfile copies: this must be every part of the package.
+"""
+
+import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -19,11 +24,25 @@ TREE = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(TREE)]
+    folder, source = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("src")
+    copy_as_the_dockerfile(source)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(source)]
     subprocess.run(build, check=True, capture_output=True, text=True)
     (built,) = folder.glob("chatkit-*.whl")
     return built
+
+
+def copy_as_the_dockerfile(folder: Path) -> None:
+    """Copy what the Dockerfile copies to `/src` before it builds the package."""
+    copied = re.findall(r"^COPY (.+) /src/(\S*)$", (TREE / "examples/deploy/Dockerfile").read_text(), re.MULTILINE)
+    for sources, target in copied:
+        for source in sources.split():
+            place = folder / target
+            if (TREE / source).is_dir():
+                shutil.copytree(TREE / source, place, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+            else:
+                place.mkdir(parents=True, exist_ok=True)
+                shutil.copy(TREE / source, place)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +81,7 @@ def test_the_wheel_holds_one_package_with_its_page_and_its_commands(wheel: Path)
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"chatkit"}
     assert {"chatkit/cli/serve.py", "chatkit/static/index.html", "chatkit/py.typed"} <= set(names)
+    assert "chatkit/backends/redis/lua/append.lua" in names
     assert any(name.startswith("chatkit/backends/sqlite/") and name.endswith(".sql") for name in names)
 
 

@@ -1,6 +1,7 @@
-"""The process that has imported chatkit, and forks on request: `fork_server.py FD`. See `forking`.
+"""The process that has imported chatkit, and forks on request: `fork_server.py FD [tests]`. See `forking`.
 
-A forked process is set up as `python -m MODULE` is after its start, and then runs the module in the same way.
+A forked process is set up as `python -m MODULE` is after its start, and then runs the module in the same way. A worker
+of pytest-xdist is set up as `python -c CODE` is.
 """
 
 import atexit
@@ -23,6 +24,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 import forking
@@ -121,9 +123,7 @@ def become(request: dict[str, Any], connection: socket.socket) -> None:
     sys.argv[:] = request["argv"]
     for number in request["closed"]:
         os.close(number)
-    open_streams(
-        env.get("PYTHONIOENCODING", ""), set(request["closed"]), is_unbuffered=bool(env.get("PYTHONUNBUFFERED"))
-    )
+    open_streams(env.get("PYTHONIOENCODING", ""), set(request["closed"]), is_unbuffered=request["is_unbuffered"])
     reset_signals(set(request["ignored"]), set(request["blocked"]))
 
 
@@ -225,11 +225,15 @@ def name_process(name: str) -> None:
     ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
-def run(module: str) -> NoReturn:
-    """Run a module as `python -m` does, and end as Python does, except that the modules are not destroyed."""
+def run(request: dict[str, Any]) -> NoReturn:
+    """Run a module or code as Python does, and end as Python does, except that the modules are not destroyed."""
     status = 0
     try:
-        runpy._run_module_as_main(module)  # type: ignore[attr-defined]
+        if request["module"]:
+            runpy._run_module_as_main(request["module"])  # type: ignore[attr-defined]
+        else:
+            main = sys.modules["__main__"] = ModuleType("__main__")
+            exec(request["code"], vars(main))
     except SystemExit as end:
         status = status_of(end)
     except BaseException as error:  # noqa: BLE001
@@ -266,11 +270,12 @@ def flush() -> bool:
 
 
 if __name__ == "__main__":
+    begin = importlib.import_module("imported_tests").load if forking.TESTS in sys.argv[2:] else load
     sys.path.pop(0)
     PATH = tuple(sys.path)
     ENCODING = (sys.stdin.encoding, sys.stdin.errors)
-    load()
+    begin()
     gc.collect()
     gc.freeze()
     name_process(forking.NAME)
-    run(run_server(socket.socket(fileno=int(sys.argv[1])))["module"])
+    run(run_server(socket.socket(fileno=int(sys.argv[1]))))

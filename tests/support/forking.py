@@ -2,7 +2,8 @@
 
 `install` replaces `subprocess.Popen` by `ForkingPopen`, which behaves the same. It takes over where the result is the
 same: for `python -m chatkit …` in an environment that Python was started in before, and for processes of tests that
-import as much. All else is executed as always.
+import as much. All else is executed as always. After `fork_workers`, the workers of pytest-xdist are forked, too: of a
+process that has imported the modules of all tests.
 """
 
 import ctypes
@@ -27,6 +28,8 @@ EXECUTED = ["/usr/bin/env", sys.executable, "-m", "chatkit.cli"]  # is never for
 OFF = "CHATKIT_TESTS_EXEC"  # the environment variable that turns forking off
 READ_BY_PYTHON = ("PYTHON", "LANG", "LC_", "LD_", "MALLOC_")  # prefixes of variables that are read only at the start
 APPLIED = {"PYTHONUNBUFFERED", "PYTHONPATH", "PYTHONIOENCODING"}  # of these, those that the fork server applies
+WORKER = ["-u", "-c"]  # how pytest-xdist starts a worker: the code reads the rest from its standard input
+TESTS = "tests"  # the argument of a fork server that imports the modules of all tests instead of the commands
 HEADER = struct.Struct("=II")  # length of the request, number of descriptors
 REPLY = struct.Struct("=i")  # process ID, 0 if the fork failed
 MAX_DESCRIPTORS = 16
@@ -105,12 +108,13 @@ class ForkingPopen(subprocess.Popen[Any]):
     """`subprocess.Popen`, whose `chatkit` commands are forked."""
 
     server: ForkServer | None = None
+    worker_server: ForkServer | None = None
     _lock = threading.Lock()
 
     def _execute_child(self, *values: Any) -> None:
         call = dict(zip(PARAMETERS, values, strict=True))
         request, descriptors = describe(call), descriptors_of(call)
-        server = None if request is None or not can_pass(descriptors) else self._fork_server()
+        server = None if request is None or not can_pass(descriptors) else self._fork_server(request["module"])
         if request is None or server is None or not server.accepts(request["env"]):
             super()._execute_child(*values)  # type: ignore[misc]
             return
@@ -119,7 +123,9 @@ class ForkingPopen(subprocess.Popen[Any]):
         self._close_pipe_fds(*(call[name] for name in PIPES))  # type: ignore[attr-defined]
 
     @classmethod
-    def _fork_server(cls) -> ForkServer:
+    def _fork_server(cls, module: str) -> ForkServer | None:
+        if not module:
+            return cls.worker_server
         with cls._lock:
             if cls.server is None:
                 cls.server = start_server()
@@ -127,7 +133,7 @@ class ForkingPopen(subprocess.Popen[Any]):
 
 
 def describe(call: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what to run, where, and in which state of signals; None if it is not a `chatkit` command."""
+    """Return what to run, where, and in which state of signals; None if it is not forked."""
     args, env = call["args"], os.environ if call["env"] is None else call["env"]
     before = call["preexec_fn"] or ClosedStreams()
     if isinstance(args, str | bytes | os.PathLike) or any(call[name] != plain for name, plain in PLAIN.items()):
@@ -137,13 +143,17 @@ def describe(call: dict[str, Any]) -> dict[str, Any] | None:
     words = [os.fsdecode(word) for word in args]
     is_safe = words[1:2] == ["-P"]  # Python's option: the working folder is not on the path
     start, module = words[: 2 + is_safe], words[2 + is_safe : 3 + is_safe]
+    is_worker = words[:-1] == [sys.executable, *WORKER]
+    is_command = start == [sys.executable, *(["-P"] if is_safe else []), "-m"] and set(module) <= MODULES
     folder = folder_of(call["cwd"])
-    if start != [sys.executable, *(["-P"] if is_safe else []), "-m"] or not set(module) & MODULES or folder is None:
+    if not (is_worker or is_command) or folder is None:
         return None
     return {
-        "module": module[0],
-        "argv": words[2 + is_safe :],
+        "module": "" if is_worker else module[0],
+        "code": words[-1] if is_worker else "",
+        "argv": ["-c"] if is_worker else words[2 + is_safe :],
         "is_safe": is_safe,
+        "is_unbuffered": is_worker or bool(env.get("PYTHONUNBUFFERED")),
         "cwd": folder,
         "env": {os.fsdecode(name): os.fsdecode(value) for name, value in env.items()},
         "new_session": call["start_new_session"],
@@ -185,14 +195,15 @@ def fixed_variables(env: Mapping[str, str]) -> dict[str, str]:
     return {name: env[name] for name in env if name.startswith(READ_BY_PYTHON) and name not in APPLIED}
 
 
-def start_server() -> ForkServer:
-    """Start the process that imports chatkit and then forks. It ends with this process."""
+def start_server(*words: str) -> ForkServer:
+    """Start the process that imports chatkit, or the tests, and then forks. It ends with this process."""
     ours, theirs = socket.socketpair()
     env = {name: value for name, value in os.environ.items() if name not in APPLIED}
     script = Path(__file__).with_name("fork_server.py")
     with theirs:
-        command = [sys.executable, str(script), str(theirs.fileno())]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=env)
+        command = [sys.executable, str(script), str(theirs.fileno()), *words]
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        process = subprocess.Popen(command, **streams, pass_fds=[theirs.fileno()], env=env)
     process.returncode = 0  # it ends with the connection, and is not waited for
     return ForkServer(ours, env)
 
@@ -207,6 +218,12 @@ def install() -> None:
     """Fork the `chatkit` commands of this process from now on."""
     if sys.platform == "linux" and not os.environ.get(OFF):
         subprocess.Popen = ForkingPopen  # type: ignore[misc]
+
+
+def fork_workers() -> None:
+    """Fork the workers of pytest-xdist that this process starts from now on."""
+    if subprocess.Popen is ForkingPopen:
+        ForkingPopen.worker_server = start_server(TESTS)
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

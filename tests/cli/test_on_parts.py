@@ -120,6 +120,7 @@ def message(body: str = "hi", sender: str = "ann", mentions: tuple[str, ...] = (
          [message("deployer"), message("@deployer2"), message("@deployer-two"), message("me@deployer")]),
         (("@zoë k", None, None), [message("go, @zoë k!")], [message("@zoë kim")]),
         ((None, "^!run (?i:NOW)", None), [message("!run now")], [message("please !run now")]),
+        ((None, "cafe\u0301$", None), [message("caf\u00e9"), message("cafe\u0301")], [message("cafe")]),
         ((None, None, "bob"), [message(sender="bob")], [message(sender="Bob")]),
         (("me", "x", "bob"), [message("@me x", "bob")], [message("@me", "bob"), message("@me x"), message("x", "bob")]),
     ],

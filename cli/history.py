@@ -1,5 +1,6 @@
 """`chatkit history`: read, search, follow and export a room, or search all rooms."""
 
+from collections.abc import AsyncIterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,7 @@ from chatkit.cli.options import (
     read_position,
     readable_room,
 )
-from chatkit.cli.output import print_notice
+from chatkit.cli.output import print_notice, print_while_read
 from chatkit.cli.target import Target
 from chatkit.cli.times import read_moment, read_past
 from chatkit.core.model import Gap, Message, check_sender
@@ -208,16 +209,22 @@ async def print_history(
             is_empty = False
             await _print_item(item, printer, quotes)
         printer.flush()
-        if is_empty and printer.form == "text":
+        if is_empty and printer.form == "text" and not follow:
             print_notice(nothing_sentence(selection))
         if is_default and reader.left_out is not None:
             print_notice(left_out_sentence(reader, selection))
-        if not follow:
-            return
-        async for item in source.follow(selection.room, after=reader.cursor):
-            if isinstance(item, Gap) or selection.matches(item):
-                await _print_item(item, printer, quotes)
-                printer.flush()
+        if follow:
+            items = source.follow(selection.room, after=reader.cursor)
+            await print_while_read(_print_new(items, selection, printer, quotes))
+
+
+async def _print_new(
+    items: AsyncIterable[Message | Gap], selection: "Selection", printer: "HistoryPrinter", quotes: "QuotedMessages"
+) -> None:
+    async for item in items:
+        if isinstance(item, Gap) or selection.matches(item):
+            await _print_item(item, printer, quotes)
+            printer.flush()
 
 
 async def _print_item(item: Message | Gap, printer: "HistoryPrinter", quotes: "QuotedMessages") -> None:

@@ -102,6 +102,17 @@ def test_history_ends_without_an_error_when_its_reader_closes_the_pipe(shell: Sh
         assert process.stderr.read() == b""
 
 
+def test_following_ends_when_its_reader_closes_the_pipe_also_without_a_new_message(shell: Shell) -> None:
+    shell.run("publish", "left", "one")
+    with shell.start("history", "left", "--follow") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().endswith(b"one\n")
+        process.stdout.close()
+        assert process.wait(PATIENCE_S) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+
+
 def test_characters_outside_the_encoding_are_printed_as_escapes(shell: Shell) -> None:
     shell.run("publish", "latin", "日本")
     shell.env |= {"PYTHONIOENCODING": "latin-1"}

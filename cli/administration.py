@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chatkit.cli.options import complete_words
+from chatkit.cli.options import checked, complete_words
 from chatkit.cli.output import begin_json, needs_reader, print_lines
 from chatkit.cli.target import Target
+from chatkit.cli.times import read_end_ms
 from chatkit.errors import Forbidden, NotFound, Unauthorized
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ Expires = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
+        parser=checked(read_end_ms),
         help="End it after this long, such as 30d, or at a date or an RFC 3339 time.",
         show_default=False,
     ),

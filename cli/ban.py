@@ -6,9 +6,9 @@ import typer
 
 from chatkit.cli.administration import administering, complete_ban, print_json
 from chatkit.cli.exit_codes import report_errors
-from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Token, complete_room, room_name
-from chatkit.cli.output import print_lines, print_notice
-from chatkit.cli.table import table, terminal_width
+from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Token, checked, complete_room, room_name
+from chatkit.cli.output import print_notice
+from chatkit.cli.table import print_table
 from chatkit.cli.target import Target
 from chatkit.cli.times import is_over, read_end_ms, shown_time
 from chatkit.core.access import ALL_ROOMS
@@ -41,6 +41,7 @@ def add(
         typer.Option(
             "--for",
             metavar="TIME",
+            parser=checked(read_end_ms),
             help="End it after this long, such as 2h or 30d, or at a date or an RFC 3339 time.",
             show_default=False,
         ),
@@ -88,7 +89,7 @@ def list_(
         if json:
             print_json(*views)
         else:
-            print_lines(_listed(views))
+            _print_list(views)
 
 
 def remove(
@@ -114,9 +115,7 @@ def remove(
             print_notice(f"removed the ban of the {view.kind} {view.subject} in {_where(view)}")
 
 
-def _listed(views: "Sequence[BanView]") -> list[str]:
-    if not views:
-        return ["There are no bans."]
+def _print_list(views: "Sequence[BanView]") -> None:
     head = ("ID", "SUBJECT", "ROOM", "KIND", "UNTIL", "BY", "REASON")
     rows = [
         (
@@ -130,7 +129,7 @@ def _listed(views: "Sequence[BanView]") -> list[str]:
         )
         for view in views
     ]
-    return table(head, rows, terminal_width())
+    print_table(head, rows, "there are no bans")
 
 
 def _end(until: str | None) -> str:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chatkit.cli.exit_codes import report_errors
-from chatkit.cli.options import Json, Token
+from chatkit.cli.options import Json, Token, check_server, checked
 from chatkit.cli.output import begin_json, print_lines
+from chatkit.cli.times import read_duration
 from chatkit.errors import BadRequest
 from chatkit.wire.codes import ExitCode
 
@@ -44,7 +45,12 @@ def bench(
     *,
     server: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Load this server. Without it, the command starts one.", show_default=False),
+        typer.Option(
+            metavar="URL",
+            parser=checked(check_server),
+            help="Load this server. Without it, the command starts one.",
+            show_default=False,
+        ),
     ] = None,
     subs: Annotated[
         int,
@@ -103,7 +109,13 @@ def bench(
         ),
     ] = None,
     duration: Annotated[
-        str, typer.Option(metavar="TIME", help="Run for this time, such as 90s or 10m.", rich_help_panel=PANEL)
+        str,
+        typer.Option(
+            metavar="TIME",
+            parser=checked(read_duration),
+            help="Run for this time, such as 90s or 10m.",
+            rich_help_panel=PANEL,
+        ),
     ] = "1m",
     workers: Annotated[
         int,

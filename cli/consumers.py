@@ -15,6 +15,8 @@ from chatkit.cli.options import (
     RoomName,
     ServerURL,
     Token,
+    check_place,
+    checked,
     complete_room,
     complete_words,
     is_room,
@@ -22,9 +24,8 @@ from chatkit.cli.options import (
     room_name,
 )
 from chatkit.cli.output import print_lines, print_notice
-from chatkit.cli.table import facts, table, terminal_width
+from chatkit.cli.table import facts, print_table
 from chatkit.cli.target import Target
-from chatkit.core.model import Cursor
 
 if TYPE_CHECKING:
     from chatkit.wire.consumers import ConsumerView
@@ -93,11 +94,8 @@ def list_(
             for view in views
         ]
         where = "" if name is None else f" in {name}"
-        print_lines(
-            table(HEAD, rows, terminal_width())
-            if rows
-            else [f"There are no consumers{where} yet. Make one with: chatkit on {name or 'ROOM'} --as NAME -- COMMAND"]
-        )
+        make = f"make one with: chatkit on {name or 'ROOM'} --as NAME -- COMMAND"
+        print_table(HEAD, rows, f"there are no consumers{where} yet; {make}")
 
 
 def show(
@@ -124,7 +122,10 @@ def seek(
     place: Annotated[
         str,
         typer.Argument(
-            metavar="PLACE", help="start, end, or a cursor, behind which the next message is.", show_default=False
+            metavar="PLACE",
+            parser=checked(check_place),
+            help="start, end, or a cursor, behind which the next message is.",
+            show_default=False,
         ),
     ],
     *,
@@ -139,8 +140,6 @@ def seek(
     message.
     """
     with report_errors():
-        if place not in {"start", "end"}:
-            Cursor.parse(place)
         with administering(Target(ctx, server, backend, None, token), look=LOOK_FOR_CONSUMERS) as administrator:
             administrator.consumer(room_name(room), name)  # it is not made
             view = administrator.put_consumer(room_name(room), name, after=place)

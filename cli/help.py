@@ -18,6 +18,8 @@ NAME_COLUMNS: Final = 24  # a longer name gets a line of its own
 INDENT: Final = "  "
 BELOW: Final = " " * 6  # the indentation of a description below its option
 
+FILES: Final = frozenset({"FILE", "DIR"})  # the metavars of files, whose names may be any bytes
+
 Entry = tuple[str, str]  # an option, argument or command, and its description
 
 
@@ -25,13 +27,30 @@ Entry = tuple[str, str]  # an option, argument or command, and its description
 
 
 class HelpCommand(TyperCommand):
-    """A command with the help of this module."""
+    """A command with the help of this module, whose arguments are UTF-8 text, except for the names of files."""
 
     usage_end = ""  # of the usage: what is no parameter
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments. Raise `typer.BadParameter` for bytes that are not UTF-8."""
+        rest: list[str] = super().parse_args(ctx, args)
+        if not ctx.resilient_parsing:
+            for param in self.params:
+                if param.metavar not in FILES and param.name != "backend":
+                    _check_text(ctx, param, ctx.params.get(param.name))
+        return rest
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
         formatter.write("\n".join(_help_lines(self, ctx)))
+
+
+def _check_text(ctx: Any, param: Any, value: object) -> None:
+    for each in value if isinstance(value, list | tuple) else [value]:
+        try:
+            str(each).encode()
+        except UnicodeEncodeError as error:  # Python has put surrogates in place of the bytes
+            raise typer.BadParameter("it is not UTF-8 text", ctx=ctx, param=param) from error
 
 
 class HelpGroup(TyperGroup):

@@ -1,5 +1,6 @@
 """`chatkit history`: read, search, follow and export a room, or search all rooms."""
 
+from collections.abc import AsyncIterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,13 +14,15 @@ from chatkit.cli.options import (
     Json,
     ServerURL,
     Token,
+    checked,
     complete_room,
     message_seq,
+    read_position,
     readable_room,
 )
-from chatkit.cli.output import print_notice
+from chatkit.cli.output import print_notice, print_while_read
 from chatkit.cli.target import Target
-from chatkit.cli.times import read_moment
+from chatkit.cli.times import read_moment, read_past
 from chatkit.core.model import Gap, Message, check_sender
 from chatkit.core.text import check_search
 from chatkit.errors import BadRequest
@@ -65,18 +68,29 @@ def history(
         typer.Option("-n", min=0, metavar="N", help="Print the newest N messages; 0 is all of them."),
     ] = None,
     after: Annotated[
-        str | None, typer.Option(metavar="SEQ", help="Print only messages after this number or cursor.")
+        str | None,
+        typer.Option(
+            metavar="SEQ", parser=checked(read_position), help="Print only messages after this number or cursor."
+        ),
     ] = None,
     before: Annotated[
-        str | None, typer.Option(metavar="SEQ", help="Print only messages before this number or cursor.")
+        str | None,
+        typer.Option(
+            metavar="SEQ", parser=checked(read_position), help="Print only messages before this number or cursor."
+        ),
     ] = None,
     since: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", help="Print only messages since this time: 2h, 30m or 7d ago, a date, or an RFC 3339 time."
+            metavar="TIME",
+            parser=checked(read_past),
+            help="Print only messages since this time: 2h, 30m or 7d ago, a date, or an RFC 3339 time.",
         ),
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Print only messages before this time.")] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", parser=checked(read_past), help="Print only messages before this time."),
+    ] = None,
     sender: Annotated[str | None, typer.Option(metavar="NAME", help="Print only messages from this sender.")] = None,
     search: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Print only messages that contain this text.")
@@ -91,7 +105,11 @@ def history(
     ] = False,
     as_of: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Print the room as it was at this time, without later changes and messages."),
+        typer.Option(
+            metavar="TIME",
+            parser=checked(read_past),
+            help="Print the room as it was at this time, without later changes and messages.",
+        ),
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Also print new messages as they arrive, until Ctrl-C.")
@@ -125,8 +143,6 @@ def history(
         form = "json" if json else form
         if form not in FORMAT_NAMES:
             raise BadRequest(f"--format must be one of {', '.join(FORMAT_NAMES)}, not {form!r}")
-        for option, text in (("search", search), ("sender", sender), ("after", after), ("before", before)):
-            _check_text(option, text)
         _check_options(ctx, room)
         now = datetime.now(UTC)
         shows_all = form != "text" or after is not None or since is not None
@@ -152,13 +168,6 @@ def history(
             asyncio.run(print_history(target, selection, printer, follow=follow, is_default=count is None))
         if printer.has_gap:
             raise typer.Exit(ExitCode.MESSAGES_MISSING)
-
-
-def _check_text(option: str, text: str | None) -> None:
-    try:
-        (text or "").encode()
-    except UnicodeEncodeError as error:
-        raise BadRequest(f"--{option} is not UTF-8 text") from error
 
 
 _WITH_ALL_ROOMS = frozenset({"search", "count", "json", "form", "server", "backend", "token", "room"})
@@ -195,22 +204,39 @@ async def print_history(
         reader = HistoryReader(source, selection)
         quotes = QuotedMessages(source if selection.as_of is None else None, selection.room, raw=selection.raw)
         printer.begin()
+        is_empty = True
         async for item in reader.read():
+            is_empty = False
             await _print_item(item, printer, quotes)
         printer.flush()
+        if is_empty and printer.form == "text" and not follow:
+            print_notice(nothing_sentence(selection))
         if is_default and reader.left_out is not None:
             print_notice(left_out_sentence(reader, selection))
-        if not follow:
-            return
-        async for item in source.follow(selection.room, after=reader.cursor):
-            if isinstance(item, Gap) or selection.matches(item):
-                await _print_item(item, printer, quotes)
-                printer.flush()
+        if follow:
+            items = source.follow(selection.room, after=reader.cursor)
+            await print_while_read(_print_new(items, selection, printer, quotes))
+
+
+async def _print_new(
+    items: AsyncIterable[Message | Gap], selection: "Selection", printer: "HistoryPrinter", quotes: "QuotedMessages"
+) -> None:
+    async for item in items:
+        if isinstance(item, Gap) or selection.matches(item):
+            await _print_item(item, printer, quotes)
+            printer.flush()
 
 
 async def _print_item(item: Message | Gap, printer: "HistoryPrinter", quotes: "QuotedMessages") -> None:
     quoted = await quotes.find(item) if printer.shows_quotes and isinstance(item, Message) else None
     printer.print(item, quoted)
+
+
+def nothing_sentence(selection: "Selection") -> str:
+    """Return the notice that nothing was printed."""
+    if selection.has_filters or selection.after or selection.before or selection.as_of:
+        return f"no message of the room {selection.room} matches" if selection.room else "no message matches"
+    return f"the room {selection.room} has no messages"
 
 
 def left_out_sentence(reader: "HistoryReader", selection: "Selection") -> str:
@@ -228,5 +254,7 @@ async def print_hits(target: Target, selection: "Selection", printer: "HistoryPr
         search = selection.search or ""
         messages, has_more = await read_listing(lambda **page: source.search(search, **page), selection.count)
     printer.print_all(reversed(messages))
+    if not messages and printer.form == "text":
+        print_notice(nothing_sentence(selection))
     if has_more and selection.count == NEWEST:
         print_notice(f"these are the newest {NEWEST} messages that match (-n 0 prints all)")

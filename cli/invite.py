@@ -12,7 +12,7 @@ from chatkit.cli.administration import administering, print_json, printing_secre
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.grants import Read, Write, read_grants, shown_grants
 from chatkit.cli.links import invite_link, page_of
-from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Token
+from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Token, check_server, checked
 from chatkit.cli.output import can_print, print_lines, print_notice
 from chatkit.cli.qr_code import CHARACTERS, qr_lines
 from chatkit.cli.target import Target
@@ -40,13 +40,18 @@ def invite(
     uses: Annotated[int, typer.Option(metavar="N", min=1, help="Let this many people join with the link.")] = 1,
     expires: Annotated[
         str,
-        typer.Option(metavar="TIME", help="End it after this long, such as 30d, or at a date or an RFC 3339 time."),
+        typer.Option(
+            metavar="TIME",
+            parser=checked(read_end_ms),
+            help="End it after this long, such as 30d, or at a date or an RFC 3339 time.",
+        ),
     ] = DEFAULT_EXPIRY,
     url: Annotated[
         str | None,
         typer.Option(
             "--url",
             metavar="URL",
+            parser=checked(check_server),
             help="Make a link to this address of the server, as others reach it.",
             show_default=False,
         ),

@@ -202,13 +202,14 @@ def _run_command() -> None:
     try:
         status = build_commands()(prog_name="chatkit", standalone_mode=False)
     except typer.TyperException as error:
-        raise BadRequest(_usage_sentence(error)) from error
+        raise BadRequest(usage_sentence(error)) from error
     if status:
         raise typer.Exit(status)
 
 
 # How Typer says what a value must be, and how we do.
 _VALUE_RULES: Final = (
+    (re.compile(r"Input should be a valid string, unable to parse.*"), "it is not UTF-8 text"),
     (re.compile(r"Input should be a valid integer.*"), "it must be a whole number"),
     (re.compile(r"Input should be a valid number.*"), "it must be a number"),
     (re.compile(r"Input should be "), "it must be "),
@@ -217,7 +218,8 @@ _VALUE_RULES: Final = (
 )
 
 
-def _usage_sentence(error: typer.TyperException) -> str:
+def usage_sentence(error: typer.TyperException) -> str:
+    """Return what is wrong with the words of a command, and where its help is."""
     sentence = error.format_message().rstrip(".")
     for pattern, words in _VALUE_RULES:
         sentence = pattern.sub(words, sentence)

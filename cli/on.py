@@ -8,7 +8,17 @@ import typer
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.help import HelpCommand
 from chatkit.cli.next_steps import with_next_step
-from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, SenderName, ServerURL, Token, complete_room
+from chatkit.cli.options import (
+    DEFAULT_SERVER,
+    BackendURL,
+    Json,
+    SenderName,
+    ServerURL,
+    Token,
+    check_place,
+    checked,
+    complete_room,
+)
 from chatkit.cli.output import begin_json
 from chatkit.cli.target import Target, source_rank
 from chatkit.cli.times import read_duration
@@ -31,6 +41,13 @@ chatkit on 'ops*' --as archive --workers 4 --timeout 1m -- ./store.sh
 
 chatkit on help --match '^!uptime' --reply -- uptime
 """
+
+
+def _timeout_s(text: str) -> float:
+    timeout_s = read_duration(text).total_seconds()
+    if not timeout_s:
+        raise BadRequest("it must be at least 1s")
+    return timeout_s
 
 
 class OnCommand(HelpCommand):
@@ -70,7 +87,12 @@ def on(
         ),
     ] = None,
     after: Annotated[
-        str, typer.Option(metavar="PLACE", help="Begin a new consumer at the start or the end, or after a cursor.")
+        str,
+        typer.Option(
+            metavar="PLACE",
+            parser=checked(check_place),
+            help="Begin a new consumer at the start or the end, or after a cursor.",
+        ),
     ] = "end",
     mention: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only for messages that mention this name.")
@@ -98,7 +120,10 @@ def on(
         ),
     ] = None,
     timeout: Annotated[
-        str | None, typer.Option(metavar="TIME", help="End a command that takes longer, such as 30s or 5m.")
+        str | None,
+        typer.Option(
+            metavar="TIME", parser=checked(_timeout_s), help="End a command that takes longer, such as 30s or 5m."
+        ),
     ] = None,
     reply: Annotated[
         bool, typer.Option("--reply", help="Publish the output of the command as a reply to the message.")
@@ -207,20 +232,9 @@ def check_consumer(name: str) -> str:
 
 
 def _place(after: str, *, has_name: bool) -> str:
-    from chatkit.core.model import Cursor
-
-    if after not in {"start", "end"}:
-        Cursor.parse(after)
     if after != "end" and not has_name:
         raise BadRequest("--after is the place of a new consumer: give its name with --as")
     return after
-
-
-def _timeout_s(text: str) -> float:
-    timeout_s = read_duration(text).total_seconds()
-    if not timeout_s:
-        raise BadRequest("--timeout is at least 1s")
-    return timeout_s
 
 
 def _words(command: Sequence[str]) -> Sequence[str]:

@@ -19,6 +19,7 @@ from chatkit.errors import BadRequest
 TERM_S: Final = 5.0  # between SIGTERM and SIGKILL
 PIPES_S: Final = 1.0  # for the end of the output: what the program has left running may still hold it
 MAX_REPLY_BYTES: Final = 65_536  # the longest body of a message
+MAX_OUTPUT_BYTES: Final = 2 * MAX_REPLY_BYTES  # enough to know whether a reply is cut
 MAX_ERROR_BYTES: Final = 4_096  # of standard error: its end is the reason of a failure
 MAX_REASON_LINES: Final = 5
 STDOUT, STDERR = 1, 2
@@ -133,7 +134,7 @@ class _Process(asyncio.SubprocessProtocol):
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd == STDOUT:
-            self.output += data[: MAX_REPLY_BYTES - len(self.output)]
+            self.output += data[: MAX_OUTPUT_BYTES - len(self.output)]
             return
         self.errors = (self.errors + data)[-MAX_ERROR_BYTES:]
         if self._on_errors is not None:
@@ -145,6 +146,12 @@ class _Process(asyncio.SubprocessProtocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         self.exited.set()
         self.ended.set()
+
+
+def reply_text(output: bytes) -> tuple[str, bool]:
+    """Return the text of a reply, in which bytes that are not UTF-8 are marked, and whether its end was cut off."""
+    text = output.decode(errors="replace").strip("\n").encode()
+    return text[:MAX_REPLY_BYTES].decode(errors="ignore"), len(text) > MAX_REPLY_BYTES
 
 
 async def _kill(transport: asyncio.SubprocessTransport, process: _Process) -> None:

@@ -8,6 +8,7 @@ import msgspec
 from chatkit.core.consumer import FAILED_SUFFIX
 from chatkit.core.mentions import find_mentions
 from chatkit.core.model import Message, check_room, check_sender
+from chatkit.core.text import normalize
 from chatkit.errors import BadRequest
 
 ANY: Final = "*"  # at the end of a pattern
@@ -25,7 +26,7 @@ class MessageFilter(msgspec.Struct, frozen=True, kw_only=True):
     def parse(cls, mention: str | None, match: str | None, sender: str | None) -> Self:
         """Make a filter from the options of a command. Raise `BadName` or `BadRequest`."""
         try:
-            pattern = None if match is None else re.compile(match)
+            pattern = None if match is None else re.compile(normalize(match))
         except re.error as error:
             raise BadRequest(f"--match is not a regular expression: {error}") from error
         return cls(
@@ -39,7 +40,7 @@ class MessageFilter(msgspec.Struct, frozen=True, kw_only=True):
         return (
             message.sender != self.own_name
             and self.sender in {None, message.sender}
-            and (self.match is None or self.match.search(message.body) is not None)
+            and (self.match is None or self.match.search(normalize(message.body)) is not None)
             and (self.mention is None or self._mentions(message, self.mention))
         )
 

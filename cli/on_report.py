@@ -5,7 +5,7 @@ import sys
 import msgspec
 
 from chatkit.cli.formats import gap_sentence, wire_json
-from chatkit.cli.on_command import CommandResult
+from chatkit.cli.on_command import MAX_REPLY_BYTES, CommandResult
 from chatkit.cli.output import needs_reader, print_lines, print_notice
 from chatkit.core.model import Gap, Message
 
@@ -54,6 +54,10 @@ class OnReport:
     def given_up(self, message: Message, n_tries: int) -> None:
         """Print that a message is not tried again, and that no room says so."""
         print_notice(f"{_described(message)} is given up after {n_tries} {'try' if n_tries == 1 else 'tries'}")
+
+    def cut(self, message: Message) -> None:
+        """Print that the reply to a message is not the whole output of its command."""
+        print_notice(f"the reply to {_described(message)} has the first {MAX_REPLY_BYTES:,} bytes of the output")
 
     def gap(self, room: str, gap: Gap) -> None:
         """Print that messages are missing."""

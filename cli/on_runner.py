@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from chatkit.cli.on_command import CommandResult, MessageCommand
+from chatkit.cli.on_command import CommandResult, MessageCommand, reply_text
 from chatkit.cli.on_filter import MessageFilter, RoomPatterns
 from chatkit.cli.on_report import OnReport
 from chatkit.cli.on_source import FollowedMessages, FollowedRoom, Messages
@@ -225,12 +225,14 @@ class OnRunner:
             "CHATKIT_KEY": key,
         }
         result = await self._command.run(message_json(message) + b"\n", env)
-        body = result.output.decode(errors="ignore").strip("\n") if self._options.reply else ""
+        body, is_cut = reply_text(result.output) if self._options.reply else ("", False)
         if result.reason is None and body:
             try:
                 await self._reply(message, body, key)
             except ChatkitError as error:
                 return msgspec.structs.replace(result, reason=f"the reply was not stored: {error}")
+            if is_cut:
+                self._report.cut(message)
         return result
 
     async def _reply(self, message: Message, body: str, key: str) -> None:

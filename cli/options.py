@@ -7,7 +7,7 @@ import typer
 
 from chatkit.cli.output import can_print
 from chatkit.cli.token_scope import is_for_server
-from chatkit.core.model import ANONYMOUS, MAX_SEQ, check_readable_room, check_room, check_sender
+from chatkit.core.model import ANONYMOUS, MAX_SEQ, Cursor, check_readable_room, check_room, check_sender
 from chatkit.errors import BadName, ChatkitError
 
 if TYPE_CHECKING:
@@ -68,12 +68,44 @@ RoomName = Annotated[
 ]
 
 
+def checked(read: "Callable[[str], object]") -> "Callable[[object], str]":
+    """Return a parser that returns a text as it is, if `read` accepts it. Otherwise, the error names the option."""
+
+    def check(value: object) -> str:
+        text = str(value)  # a file of settings may have a number
+        try:
+            read(text)
+        except ChatkitError as error:
+            raise typer.BadParameter(str(error)) from error
+        return text
+
+    return check
+
+
+def check_server(url: str) -> None:
+    """Raise `BadRequest` unless this is the URL of a server."""
+    from chatkit.client.endpoint import Endpoint
+
+    Endpoint.parse(url)
+
+
 def message_seq(text: str) -> int:
     """Parse the number of a message, with or without a leading #. Raise `typer.BadParameter`."""
     digits = text.removeprefix("#")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_SEQ_DIGITS and 1 <= int(digits) <= MAX_SEQ):
         raise typer.BadParameter(f"{text!r} is not the number of a message, such as 42")
     return int(digits)
+
+
+def read_position(text: str) -> Cursor | int:
+    """Parse the number of a message, or a cursor. Raise `BadCursor`."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_SEQ_DIGITS else Cursor.parse(text)
+
+
+def check_place(text: str) -> None:
+    """Raise `BadCursor` unless this is `start`, `end` or a cursor: where a consumer begins."""
+    if text not in {"start", "end"}:
+        Cursor.parse(text)
 
 
 Seq = Annotated[

@@ -10,8 +10,9 @@ import errno
 import io
 import os
 import select
+import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
@@ -125,6 +126,32 @@ def needs_reader() -> Iterator[None]:
         yield
     except OutputClosed as error:
         raise OutputFailed(error.reason) from error
+
+
+async def print_while_read(work: Coroutine[Any, Any, None]) -> None:
+    """Carry out work that prints, and raise `OutputClosed` when the reader of a pipe has gone, also between two lines.
+
+    `chatkit history ops -f | grep -m 1 deployed` ends with the line, and does not wait for the next message.
+    """
+    import asyncio
+
+    is_gone = asyncio.Event()
+    loop, descriptor = asyncio.get_running_loop(), sys.stdout.fileno()
+    is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+    if is_pipe:
+        loop.add_reader(descriptor, is_gone.set)  # the end for writing is never readable: this reports an error
+    tasks = asyncio.ensure_future(work), asyncio.ensure_future(is_gone.wait())
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not tasks[0].done():
+            raise OutputClosed(os.strerror(errno.EPIPE))
+        await tasks[0]
+    finally:
+        if is_pipe:
+            loop.remove_reader(descriptor)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def begin_json() -> None:

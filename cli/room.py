@@ -8,7 +8,17 @@ import typer
 from chatkit.cli.administration import LOOK_FOR_ROOMS, Yes, administering, print_json
 from chatkit.cli.confirm import confirm
 from chatkit.cli.exit_codes import report_errors
-from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, ServerURL, Token, readable_room, room_name
+from chatkit.cli.options import (
+    DEFAULT_SERVER,
+    BackendURL,
+    Json,
+    RoomName,
+    ServerURL,
+    Token,
+    checked,
+    readable_room,
+    room_name,
+)
 from chatkit.cli.output import print_lines, print_notice
 from chatkit.cli.rooms import print_rooms, room_facts
 from chatkit.cli.table import facts
@@ -26,6 +36,10 @@ if TYPE_CHECKING:
 
 HELP = "Change the topic of a room and what it keeps; archive, rename or delete it."
 SERVERS_SETTING: Final = "default"
+
+
+def _read_keep_for(text: str) -> "int | UnsetType | None":
+    return None if text == SERVERS_SETTING else round(read_duration(text).total_seconds())
 
 
 def show(
@@ -59,6 +73,7 @@ def set_(
         str | None,
         typer.Option(
             metavar="TIME",
+            parser=checked(_read_keep_for),
             help="Keep messages for this long, such as 30d; 'default' follows the server's --keep-for.",
             show_default=False,
         ),
@@ -173,10 +188,6 @@ def _read_keep(text: str) -> "int | UnsetType | None":
     if not re.fullmatch("0*[1-9][0-9]{0,14}", text):
         raise BadRequest(f"--keep is a number of messages, at least 1, or {SERVERS_SETTING!r}, not {text[:80]!r}")
     return int(text)
-
-
-def _read_keep_for(text: str) -> "int | UnsetType | None":
-    return None if text == SERVERS_SETTING else round(read_duration(text).total_seconds())
 
 
 SET_EXAMPLES = """

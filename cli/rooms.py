@@ -9,7 +9,7 @@ from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.marks import member_of, printable_marks
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Token, complete_room, readable_room
 from chatkit.cli.output import begin_json, print_lines
-from chatkit.cli.table import facts, table, terminal_width
+from chatkit.cli.table import facts, print_table
 from chatkit.cli.target import Target
 from chatkit.cli.times import shown_duration, shown_time
 
@@ -51,24 +51,24 @@ def print_rooms(target: Target, room: str | None, *, json: bool) -> None:
 
     if json:
         begin_json()
-    lines = show_rooms(target, json=json) if room is None else show_room(target, room, json=json)
-    print_lines(asyncio.run(lines))
+    if room is None:
+        asyncio.run(print_list(target, json=json))
+    else:
+        print_lines(asyncio.run(show_room(target, room, json=json)))
 
 
-async def show_rooms(target: Target, *, json: bool) -> Sequence[str]:
-    """Return the list of rooms as lines."""
+async def print_list(target: Target, *, json: bool) -> None:
+    """Print the list of rooms."""
     from chatkit.cli.formats import wire_json
 
     async with target.open() as source:
         views = await source.rooms()
     if json:
-        return [wire_json(view) for view in views]
+        print_lines(wire_json(view) for view in views)
+        return
     rows = [(view.room, str(view.last - view.first + 1), str(view.members), shown_time(view.time)) for view in views]
-    return (
-        table(("ROOM", "MESSAGES", "HERE", "LAST"), rows, terminal_width())
-        if rows
-        else ["There are no rooms yet. Create one with: chatkit publish ROOM TEXT"]
-    )
+    nothing = "there are no rooms yet; create one with: chatkit publish ROOM TEXT"
+    print_table(("ROOM", "MESSAGES", "HERE", "LAST"), rows, nothing)
 
 
 async def show_room(target: Target, room: str, *, json: bool) -> Sequence[str]:

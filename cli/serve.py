@@ -10,6 +10,7 @@ import typer
 
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.help import HelpCommand
+from chatkit.cli.options import checked
 from chatkit.cli.secret_file import read_secret
 from chatkit.cli.target import source_rank
 from chatkit.cli.times import read_duration
@@ -118,6 +119,7 @@ def serve(
         typer.Option(
             metavar="TIME",
             envvar="CHATKIT_KEEP_FOR",
+            parser=checked(read_duration),
             help="Keep messages for this time, such as 12h or 30d. Without it, they are kept without limit.",
         ),
     ] = None,

@@ -10,6 +10,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from chatkit.cli.options import read_position
 from chatkit.cli.store_publisher import StorePublisher
 from chatkit.cli.times import unix_ms
 from chatkit.client import HistoryResult, Item, RoomView
@@ -256,6 +257,4 @@ def _list_position(before: str | None) -> MentionPosition | None:
 
 
 def _position(at: At | None) -> Cursor | int | None:
-    if not isinstance(at, str):
-        return at
-    return int(at) if at.isascii() and at.isdigit() and len(at) <= 18 else Cursor.parse(at)
+    return read_position(at) if isinstance(at, str) else at

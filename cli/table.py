@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 
+from chatkit.cli.output import print_lines, print_notice
 from chatkit.cli.sanitize import one_line
 
 INDENT = "  "  # of all lines of an entry but the first
@@ -12,6 +13,14 @@ INDENT = "  "  # of all lines of an entry but the first
 def terminal_width() -> int | None:
     """Return the number of columns of the terminal, or None if standard output is not one."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:
+    """Print rows as a table, or, without any, the sentence `nothing` on standard error."""
+    if rows:
+        print_lines(table(head, rows, terminal_width()))
+    else:
+        print_notice(nothing)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], width: int | None = None) -> list[str]:

@@ -49,6 +49,11 @@ def read_end_ms(text: str | None) -> int | None:
     return None if text is None else unix_ms(read_end(text, datetime.now(UTC)))
 
 
+def read_past(text: str) -> datetime:
+    """Parse a duration before the present moment, a date or a time. Raise `BadRequest`."""
+    return read_moment(text, datetime.now(UTC))
+
+
 def shown_duration(seconds: int) -> str:
     """Return a duration as people type it: `1d12h`."""
     parts = []

@@ -22,10 +22,10 @@ from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.grants import Moderate, Read, Write, read_grants, shown_grants
 from chatkit.cli.hook_token import hook_lines, with_hook_url
 from chatkit.cli.links import page_of, token_link
-from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Token, room_name
+from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Token, checked, room_name
 from chatkit.cli.output import print_lines, print_notice
 from chatkit.cli.secret_file import read_secret
-from chatkit.cli.table import facts, table, terminal_width
+from chatkit.cli.table import facts, print_table
 from chatkit.cli.target import Target
 from chatkit.cli.times import is_over, read_duration, read_end_ms, shown_time
 from chatkit.core.access import Grant, Right
@@ -119,7 +119,7 @@ def list_(
         if json:
             print_json(*views)
         else:
-            print_lines(_listed(views))
+            _print_list(views)
 
 
 def show(
@@ -209,7 +209,10 @@ def rotate(
     overlap: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", help="Keep the old secret valid for this long, such as 1h or 7d.", show_default=False
+            metavar="TIME",
+            parser=checked(read_duration),
+            help="Keep the old secret valid for this long, such as 1h or 7d.",
+            show_default=False,
         ),
     ] = None,
     json: Json = False,
@@ -313,9 +316,7 @@ def _names_of(views: Sequence["TokenView"]) -> str:
     return f"the token{'s' if len(views) > 1 else ''} {ids} of {views[0].name}"
 
 
-def _listed(views: Sequence["TokenView"]) -> list[str]:
-    if not views:
-        return ["There are no tokens. Make one with: chatkit token add NAME --admin"]
+def _print_list(views: Sequence["TokenView"]) -> None:
     head = ("ID", "NAME", "KIND", "RIGHTS", "USED", "EXPIRES")
     rows = [
         (
@@ -328,7 +329,7 @@ def _listed(views: Sequence["TokenView"]) -> list[str]:
         )
         for view in views
     ]
-    return table(head, rows, terminal_width())
+    print_table(head, rows, "there are no tokens; make one with: chatkit token add NAME --admin")
 
 
 def _end_of(view: "TokenView") -> str | None:

@@ -20,7 +20,7 @@ from chatkit.cli.options import (
     room_name,
 )
 from chatkit.cli.output import begin_json, needs_reader, print_lines, print_notice
-from chatkit.cli.table import table, terminal_width
+from chatkit.cli.table import print_table
 from chatkit.cli.target import Target
 from chatkit.errors import BadRequest
 
@@ -94,17 +94,14 @@ async def print_unread(target: Target, rooms: Sequence[str], *, json: bool) -> N
         print_lines(map(wire_json, views))
         return
     shown = [view for view in views if rooms or view.unread or view.mentions]
-    if not shown:
-        print_lines([_nothing(rooms)])
-        return
-    rows = [(view.room, _count(view.unread), _count(view.mentions), str(view.marker)) for view in shown]
-    print_lines(table(("ROOM", "UNREAD", "MENTIONS", "READ UP TO"), rows, terminal_width()))
+    lines = [(view.room, _count(view.unread), _count(view.mentions), str(view.marker)) for view in shown]
+    print_table(("ROOM", "UNREAD", "MENTIONS", "READ UP TO"), lines, _nothing(rooms))
 
 
 def _nothing(rooms: Sequence[str]) -> str:
     if not rooms:
-        return "Nothing is unread."
-    return f"{rooms[0]} does not count yet. Begin with: chatkit unread {rooms[0]} --mark-read"
+        return "nothing is unread"
+    return f"{rooms[0]} does not count yet; begin with: chatkit unread {rooms[0]} --mark-read"
 
 
 async def mark_rooms(target: Target, rooms: Sequence[str], up_to: int | None, *, json: bool) -> None:

@@ -10,7 +10,7 @@ from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Token, complete_words
 from chatkit.cli.output import print_lines, print_notice
 from chatkit.cli.sanitize import one_line
-from chatkit.cli.table import facts, table, terminal_width
+from chatkit.cli.table import facts, print_table
 from chatkit.cli.target import Target
 from chatkit.cli.times import shown_time
 from chatkit.core.access import check_pattern
@@ -105,7 +105,7 @@ def list_(
         if json:
             print_json(*views)
         else:
-            print_lines(_listed(views))
+            _print_list(views)
 
 
 def show(
@@ -235,12 +235,10 @@ def _shown_events(view: "WebhookView") -> str:
     return ", ".join(f"mention{named}" if event is WebhookEvent.MENTION else event.value for event in view.events)
 
 
-def _listed(views: "Sequence[WebhookView]") -> list[str]:
-    if not views:
-        return ["There are no webhooks. Add one with: chatkit webhook add ROOM URL"]
+def _print_list(views: "Sequence[WebhookView]") -> None:
     head = ("ID", "ROOMS", "EVENTS", "URL", "STATE", "REASON")
     rows = [(view.id, ", ".join(view.rooms), _shown_events(view), view.url, view.state, view.reason) for view in views]
-    return table(head, rows, terminal_width())
+    print_table(head, rows, "there are no webhooks; add one with: chatkit webhook add ROOM URL")
 
 
 def _shown_exchange(view: "ExchangeView") -> list[str]:

@@ -86,7 +86,7 @@ export class Actions {
         return void pickEmoji((emoji) => {
           this.toggle(message, emoji);
           anchor.focus();
-        });
+        }, this.page.onProblem);
       case "pin":
       case "unpin":
         return void this.change(message, action);

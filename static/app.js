@@ -389,7 +389,7 @@ class Page {
 
   /** @param {Room} room */
   #drawTyping(room) {
-    const typingNames = room.typingNames(Date.now());
+    const typingNames = room.typingNames(performance.now());
     this.people.showTyping(typingNames);
     clearTimeout(this.#typingTimer);
     if (typingNames.length) this.#typingTimer = window.setTimeout(() => this.#draw(), 500);

@@ -63,7 +63,7 @@ export function connect(options = {}) {
  * `rooms.joined` (the rooms of this client), `rooms.listed` (what the server lists), `outbox`, `storeProblem`.
  */
 export class Client extends Session {
-  #typedMs = 0;
+  #typedMs = -Infinity;
   #history;
 
   /** @param {Options} options */
@@ -189,8 +189,8 @@ export class Client extends Session {
    * @param {Room} room
    */
   typing(room) {
-    if (Date.now() - this.#typedMs < TYPING_EVERY_MS) return;
-    if (this.connection.send({ op: "typing", room: room.name })) this.#typedMs = Date.now();
+    if (performance.now() - this.#typedMs < TYPING_EVERY_MS) return;
+    if (this.connection.send({ op: "typing", room: room.name })) this.#typedMs = performance.now();
   }
 
   // Reading moves the window of a room: `room.hasOlder`, `room.hasNewer`, `room.attached`.

@@ -6,6 +6,8 @@
  *   `isClosed`: an emoji's name with its second colon
  */
 
+import { fold } from "./text.js";
+
 const MAX_CHARS = 40; // a longer word is not completed
 const WORD = /(^|[\s([{"'“])([@#:])([^\s@#:]*)(:?)$/u;
 const EMOJI_NAME = /^[a-z0-9_+-]{2,}$/;
@@ -38,7 +40,7 @@ export function wordAt(text, caret) {
  * @param {number} limit
  */
 export function matching(query, names, limit) {
-  const text = query.toLocaleLowerCase();
-  const found = [...new Set(names)].filter((name) => name.toLocaleLowerCase().startsWith(text));
+  const text = fold(query);
+  const found = [...new Set(names)].filter((name) => fold(name).startsWith(text));
   return found.sort((a, b) => a.localeCompare(b)).slice(0, limit);
 }

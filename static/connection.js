@@ -152,7 +152,7 @@ export class Connection {
     if (!event) return;
     if (event.type === "welcome") {
       clearTimeout(this.#timer);
-      this.#openedMs = Date.now();
+      this.#openedMs = performance.now();
       this.#set({ kind: "online", name: event.name, server: event.server });
     }
     this.owner.onEvent(event);
@@ -170,12 +170,12 @@ export class Connection {
    */
   #lost(code, reason) {
     const wasOpen = this.isOnline;
-    if (wasOpen && Date.now() - this.#openedMs > STABLE_MS) this.#attempts = 0;
+    if (wasOpen && performance.now() - this.#openedMs > STABLE_MS) this.#attempts = 0;
     this.#drop(reason);
     if (code >= 4000 && code < 4500) return this.#set({ kind: "stopped", code, reason });
     // Half of the wait is random, so that the pages of a failed server do not all reconnect at the same moment.
     const wait = Math.min(MAX_WAIT_MS, FIRST_WAIT_MS * WAIT_GROWTH ** this.#attempts++) * (0.5 + Math.random() / 2);
-    this.#set({ kind: "waiting", untilMs: Date.now() + wait, reason: reason || reasonOf(code) });
+    this.#set({ kind: "waiting", untilMs: performance.now() + wait, reason: reason || reasonOf(code) });
     this.#timer = setTimeout(() => this.open(), wait);
     if (!wasOpen) void this.#findReason();
   }

@@ -31,7 +31,7 @@ export class Delivery {
 
   /** Whether the server asked for a pause. */
   get isPaused() {
-    return Date.now() < this.#pausedUntilMs;
+    return performance.now() < this.#pausedUntilMs;
   }
 
   /** Send all messages that are due. Call this on connection, and after adding a message. */
@@ -89,7 +89,7 @@ export class Delivery {
   /** @param {number} ms */
   #pauseFor(ms) {
     const wait = Math.max(MIN_WAIT_MS, ms);
-    this.#pausedUntilMs = Math.max(this.#pausedUntilMs, Date.now() + wait);
+    this.#pausedUntilMs = Math.max(this.#pausedUntilMs, performance.now() + wait);
     setTimeout(() => {
       // Set here: if the timer fires early, the clock would still report a pause, and sending would stop.
       this.#pausedUntilMs = 0;

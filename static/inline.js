@@ -17,14 +17,16 @@
 
 import { markSpans } from "./characters.js";
 import { isCloser, isOpener, sizesOf, STYLES } from "./delimiters.js";
+import { lengthAt } from "./text.js";
 
 const MAX_LINK_CHARS = 2_048; // nobody follows a longer link
 const PUNCTUATION = ".,;:!?'*_~]"; // of the sentence around a link
 const MAX_NAMES = 100; // of the names that a message mentions, so many are looked for
 const TOKEN = /\n|`+|https?:\/\/[^\s<>"`\p{C}]+|\*+|_+|~+|\[|\]|@|#/gu;
 const TARGET = /\]\(((?:https?:\/\/|mailto:)(?:[^\s()<>"`\p{C}]|\([^\s()<>"`\p{C}]*\))+)\)/uy;
-const NAME = /[\p{L}\p{N}][\p{L}\p{N}\p{M}_.-]{0,31}/uy;
-const ROOM = /([\p{L}\p{N}_-][\p{L}\p{N}\p{M}_.-]{0,63})(?:\/(\d{1,15}))?/uy;
+// A character of a name may be decomposed to four.
+const NAME = /[\p{L}\p{N}][\p{L}\p{N}\p{M}_.-]{0,127}/uy;
+const ROOM = /([\p{L}\p{N}_-][\p{L}\p{N}\p{M}_.-]{0,255})(?:\/(\d{1,15}))?/uy;
 const WORD = /[\p{L}\p{N}\p{M}_@#&/.]/u; // before `@` and `#`, these belong to a mail address, an entity or a URL
 const LETTER = /[\p{L}\p{N}_]/u;
 
@@ -163,11 +165,12 @@ class InlineParser {
   /** @param {number} start */
   #onName(start) {
     if (WORD.test(this.#before(start))) return;
-    const isHere = (/** @type {string} */ name) =>
-      this.text.startsWith(name, start + 1) && !LETTER.test(this.#after(start + 1 + name.length));
-    const known = this.names.find(isHere);
-    const name = known ?? this.#match(NAME, start + 1)?.[0].replace(/[.-]{1,32}$/, "");
-    if (name) this.#addPart(start, { kind: "name", name }, start + 1 + name.length);
+    for (const name of this.names) {
+      const end = start + 1 + lengthAt(this.text, start + 1, name);
+      if (end > start + 1 && !LETTER.test(this.#after(end))) return void this.#addPart(start, { kind: "name", name }, end);
+    }
+    const typed = this.#match(NAME, start + 1)?.[0].replace(/[.-]{1,128}$/, "");
+    if (typed) this.#addPart(start, { kind: "name", name: typed.normalize("NFC") }, start + 1 + typed.length);
   }
 
   /** @param {number} start */
@@ -176,8 +179,9 @@ class InlineParser {
     const match = this.#match(ROOM, start + 1);
     if (!match) return;
     const [, found = "", seq = ""] = match;
-    const room = seq ? found : found.replace(/\.{1,64}$/, "");
-    this.#addPart(start, { kind: "room", room, seq }, start + 1 + room.length + (seq && `/${seq}`).length);
+    const typed = seq ? found : found.replace(/\.{1,256}$/, "");
+    const end = start + 1 + typed.length + (seq && `/${seq}`).length;
+    this.#addPart(start, { kind: "room", room: typed.normalize("NFC"), seq }, end);
   }
 
   /**

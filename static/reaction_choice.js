@@ -1,5 +1,6 @@
 /** Choosing an emoji: the six that this browser's user used most for reactions, or any one from the picker. */
 
+import { moduleOf } from "./loading.js";
 import { QUICK_REACTIONS } from "./message_actions.js";
 
 const NAME = "reactions"; // in the browser's storage
@@ -31,10 +32,12 @@ export function countUse(store, emoji) {
 /**
  * Let the user choose an emoji.
  * @param {(emoji: string) => void} onChoose
+ * @param {(sentence: string) => void} onProblem
  */
-export async function pickEmoji(onChoose) {
-  const { PickerView } = await import("./views/picker.js");
-  picker ??= new PickerView();
+export async function pickEmoji(onChoose, onProblem) {
+  const module = await moduleOf(import("./views/picker.js"), onProblem);
+  if (!module) return;
+  picker ??= new module.PickerView();
   picker.open(onChoose);
 }
 

@@ -223,7 +223,7 @@ export class Session {
       case "members":
         return room.onMembers(event);
       case "typing":
-        return event.sender === this.name ? undefined : room.onTyping(event.sender, Date.now());
+        return event.sender === this.name ? undefined : room.onTyping(event.sender, performance.now());
       default:
         return undefined; // answers are returned by `ask`
     }

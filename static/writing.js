@@ -10,6 +10,7 @@
 import { COMMANDS, readInput } from "./commands.js";
 import { matching } from "./completion.js";
 import { isOwn } from "./message_actions.js";
+import { moduleOf } from "./loading.js";
 import { pickEmoji } from "./reaction_choice.js";
 import { excerpt } from "./transcript.js";
 import { ComposerView } from "./views/composer.js";
@@ -41,7 +42,7 @@ export class Writing {
       onDraft: (text) => this.#keepDraft(text),
       onEditLast: () => this.#editLast(),
       onDrop: () => this.drop(),
-      onEmoji: () => void pickEmoji((emoji) => this.view.insert(emoji)),
+      onEmoji: () => void pickEmoji((emoji) => this.view.insert(emoji), page.onProblem),
       onFiles: () =>
         page.onProblem("Files and pictures cannot be sent yet. Put the file where others can open it and send a link."),
       find: (word) => this.#find(word),
@@ -195,8 +196,17 @@ export class Writing {
       case "room":
         return matching(query, this.#rooms(), MAX_CANDIDATES).map((name) => simple(`#${name}`));
       case "emoji":
-        return emoji ? findEmoji(emoji, query, isClosed) : loadAndFindEmoji(query, isClosed);
+        return emoji ? findEmoji(emoji, query, isClosed) : this.#loadAndFindEmoji(query, isClosed);
     }
+  }
+
+  /**
+   * @param {string} query
+   * @param {boolean} isClosed whether the whole name was typed
+   */
+  async #loadAndFindEmoji(query, isClosed) {
+    emoji = await moduleOf(import("./emoji.js"), this.page.onProblem);
+    return emoji ? findEmoji(emoji, query, isClosed) : [];
   }
 
   /** The members of the room, and who wrote in it recently. */
@@ -224,15 +234,6 @@ function simple(text) {
 
 /** @type {typeof import("./emoji.js") | null} loaded when the first name is typed */
 let emoji = null;
-
-/**
- * @param {string} query
- * @param {boolean} isClosed whether the whole name was typed
- */
-async function loadAndFindEmoji(query, isClosed) {
-  emoji = await import("./emoji.js");
-  return findEmoji(emoji, query, isClosed);
-}
 
 /**
  * @param {typeof import("./emoji.js")} emoji

@@ -15,6 +15,7 @@ from chatkit.client.endpoint import DEFAULT_URL
 from chatkit.client.received_message import ReceivedMessage
 from chatkit.client.signals import Item
 from chatkit.core.model import Message, check_sender
+from chatkit.core.text import fold, normalize
 from chatkit.errors import BadRequest
 
 Handler = Callable[..., Awaitable[object]]
@@ -95,7 +96,7 @@ class Bot:
 
         def register(handler: HandlerT) -> HandlerT:
             command = BotCommand(self._prefix + name, _check_handler(handler))
-            key = name.casefold()
+            key = fold(name)
             if key in self._commands or name.split() != [name]:
                 raise ValueError(f"{name!r} has blanks, or is the name of another command")
             self._commands[key] = command
@@ -117,15 +118,16 @@ class Bot:
     def on_message(self, *, match: str | re.Pattern[str] = "") -> Callable[[HandlerT], HandlerT]:
         """Register a handler for messages whose body contains a regular expression; without one, for all messages.
 
+        Letters with accents match in whichever form they were typed: the body is compared in NFC.
         The handler gets the message and, as keyword arguments, the named groups of the expression.
         """
-        pattern = re.compile(match)
+        pattern = re.compile(normalize(match) if isinstance(match, str) else match)
 
         def register(handler: HandlerT) -> HandlerT:
             _check_handler(handler)
 
             def find(message: ReceivedMessage) -> Call | None:
-                found = pattern.search(message.body)
+                found = pattern.search(normalize(message.body))
                 return partial(handler, message, **found.groupdict()) if found else None
 
             self._matchers.append(find)
@@ -185,7 +187,7 @@ class Bot:
     def _match_command(self, name: str, message: ReceivedMessage) -> Call | None:
         """Return the call of a command, or of the reply to a line that does not fit it; None for another message."""
         first, *rest = message.body.split(maxsplit=1) or [""]
-        if first.casefold() != (self._prefix + name).casefold():
+        if fold(first) != fold(self._prefix + name):
             return None
         command = self._commands[name]
         try:

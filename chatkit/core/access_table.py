@@ -201,7 +201,7 @@ class AccessTable:
         if identity is None or (identity.expires_ms is not None and now_ms >= identity.expires_ms):
             identity = self._authenticate(secret, address, now_ms)
             _keep(self._known, key, identity)
-        if now_ms >= self._next_use_ms.get(identity.token_id, 0):
+        if not now_ms < self._next_use_ms.get(identity.token_id, 0) <= now_ms + USE_STEP_MS:  # or the clock was ahead
             self._note_use(identity, now_ms)
         return identity
 
@@ -232,7 +232,7 @@ class AccessTable:
     def _note_use(self, identity: Identity, now_ms: int) -> None:
         token = self._tokens[identity.token_id or ""]
         self._next_use_ms[token.id] = now_ms + USE_STEP_MS
-        if token.last_used_ms is None or now_ms >= token.last_used_ms + USE_STEP_MS:
+        if token.last_used_ms is None or abs(now_ms - token.last_used_ms) >= USE_STEP_MS:
             self._uses.append(TokenUse(token.id, now_ms, identity.address))
 
     def drain_uses(self) -> list[TokenUse]:

@@ -190,7 +190,7 @@ class Administration:
         """Keep when a token was used (`AccessTable.drain_uses`). Its first use of all is an entry of the audit."""
 
         def change(token: Token) -> Token:
-            return replace(token, last_used_ms=max(used_ms, token.last_used_ms or 0))
+            return replace(token, last_used_ms=used_ms)
 
         try:
             before, token = await self._update_token(token_id, change)

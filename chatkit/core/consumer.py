@@ -15,16 +15,22 @@ from chatkit.core.access_table import NEVER_MS, AccessTable
 from chatkit.core.audit import SERVER_NAME
 from chatkit.core.backend import Backend
 from chatkit.core.consumer_records import ConsumerRecords, RecordStore, key_of, no_such_consumer
-from chatkit.core.consumer_state import MAX_UNSETTLED, ConsumerState, DeadLetter, ranges_of
+from chatkit.core.consumer_state import (
+    MAX_DELAY_S,
+    MAX_LEASE_S,
+    MAX_UNSETTLED,
+    ConsumerState,
+    DeadLetter,
+    ranges_of,
+)
 from chatkit.core.history import HistoryPage, read_history
 from chatkit.core.model import Cursor, Draft, Gap, Head, Message, Receipt
 from chatkit.core.subscription import Subscription
 from chatkit.errors import BadRequest, KeyConflict
 
 FAILED_SUFFIX: Final = ".failed"  # of the room that gets the dead letters of a room
-MIN_LEASE_S, MAX_LEASE_S = 0.1, 43_200.0
+MIN_LEASE_S: Final = 0.1
 MAX_WAIT_S: Final = 60.0
-MAX_DELAY_S: Final = 7 * 86_400.0
 MAX_REASON_CHARS: Final = 500  # of a dead letter
 MAX_READS: Final = 16  # of one take: messages that come again may stand far apart in the log
 

@@ -14,6 +14,8 @@ from chatkit.core.model import Cursor, Gap
 from chatkit.errors import BadRequest, LeaseExpired
 
 DEFAULT_RETRIES: Final = 5
+MAX_LEASE_S: Final = 43_200.0
+MAX_DELAY_S: Final = 7 * 86_400.0
 MAX_UNSETTLED: Final = 1_000  # messages leased or waiting: the state stays below the largest value of a record
 KEPT_LEASES: Final = 16  # ids of settled leases: a client whose answer was lost may settle them again
 LEASE_RAN_OUT: Final = "its lease ran out"
@@ -105,7 +107,7 @@ class ConsumerState(msgspec.Struct, frozen=True, omit_defaults=True):
             return []
         found: list[int] = []
         for each in self.waiting:
-            if each.due_ms <= now_ms:
+            if has_come(each.due_ms, now_ms, MAX_DELAY_S):
                 found.append(each.seq)
             elif self.ordered:
                 break
@@ -135,10 +137,10 @@ class ConsumerState(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def expire(self, now_ms: int) -> tuple[Self, list[DeadLetter]]:
         """Return the state without the leases that have run out, whose messages have failed, and the dead letters."""
-        ended = [lease for lease in self.leases if lease.until_ms <= now_ms]
+        ended = [lease for lease in self.leases if has_come(lease.until_ms, now_ms, MAX_LEASE_S)]
         if not ended:
             return self, []
-        kept = replace(self, leases=tuple(lease for lease in self.leases if lease.until_ms > now_ms))
+        kept = replace(self, leases=tuple(lease for lease in self.leases if lease not in ended))
         failed = [seq for lease in ended for seq in lease.seqs()]
         return _fail(kept, failed, now_ms, LEASE_RAN_OUT)
 
@@ -247,6 +249,14 @@ class ConsumerState(msgspec.Struct, frozen=True, omit_defaults=True):
             raise _not_in_lease(last)
         wanted = set(seqs)
         return [seq for seq in held if seq in wanted]
+
+
+def has_come(at_ms: int, now_ms: int, max_s: float) -> bool:
+    """Return whether a time that was at most `max_s` seconds ahead when it was stored has come.
+
+    One that is farther ahead now was stored while the clock was wrong: to wait for it could take years.
+    """
+    return not now_ms < at_ms <= now_ms + max_s * 1000
 
 
 State = TypeVar("State", bound=ConsumerState)

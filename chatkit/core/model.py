@@ -10,8 +10,9 @@ from typing import Any, Literal, Self, TypeAlias, assert_never
 
 import msgspec
 
+from chatkit.core.emoji import check_emoji
 from chatkit.core.json_decoder import decode_json
-from chatkit.core.message_state import Act, MessageState, check_emoji
+from chatkit.core.message_state import Act, MessageState
 from chatkit.core.text import BLANKS, has_invisible, normalize
 from chatkit.errors import BadBody, BadCursor, BadName, BadRequest, TooLarge
 
@@ -139,7 +140,7 @@ class Draft(msgspec.Struct, frozen=True):
     ) -> Self:
         """Make a draft from checked and normalised parts. Raise `BadName`, `BadBody`, `TooLarge` or `BadRequest`."""
         if of is not None or act is not None:
-            check_reference(of, act, body, data)
+            body = check_reference(of, act, body, data)
         return cls(
             check_room(room),
             check_sender(sender),
@@ -299,20 +300,20 @@ def check_body(body: str, max_bytes: int) -> str:
     return body
 
 
-def check_reference(of: int | None, act: Act | None, body: str, data: Any) -> None:
-    """Raise `BadRequest` unless the parts are those of a reply or of a change that a client may publish."""
+def check_reference(of: int | None, act: Act | None, body: str, data: Any) -> str:
+    """Return the body of a reply or of a change, an emoji in its usual form. Raise `BadRequest` for any other parts."""
     if of is None or not 1 <= of <= MAX_SEQ:
         raise BadRequest("`of` is the number of an earlier message of the room")
     if act is not None and data is not None:
         raise BadRequest("a change of a message has no data")
     match act:
         case None:
-            return
+            pass
         case Act.EDIT:
             if not body:
                 raise BadRequest("an edit needs the new text: to remove a message, redact it")
         case Act.REACT | Act.UNREACT:
-            check_emoji(body)
+            return check_emoji(body)
         case Act.PIN | Act.UNPIN:
             if body:
                 raise BadRequest("a pin has no body")
@@ -320,6 +321,7 @@ def check_reference(of: int | None, act: Act | None, body: str, data: Any) -> No
             raise BadRequest("a redaction is not published: delete the message")
         case _:
             assert_never(act)
+    return body
 
 
 def check_data(data: Any, max_bytes: int) -> Any:

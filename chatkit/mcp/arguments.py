@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from chatkit.core.message_state import EMOJI_RULE
+from chatkit.core.emoji import EMOJI_RULE
 from chatkit.core.model import KEY_RULE, MAX_KEY_CHARS
 from chatkit.core.text import MAX_SEARCH_CHARS
 from chatkit.errors import BadRequest

@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from chatkit.core.consumer import MAX_LEASE_S, MAX_WAIT_S, MIN_LEASE_S
-from chatkit.core.consumer_state import MAX_UNSETTLED
+from chatkit.core.consumer import MAX_WAIT_S, MIN_LEASE_S
+from chatkit.core.consumer_state import MAX_LEASE_S, MAX_UNSETTLED
 from chatkit.server.openapi_parts import (
     Json,
     error_responses,

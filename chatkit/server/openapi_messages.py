@@ -3,7 +3,7 @@
 from typing import Any, Final
 from urllib.parse import quote
 
-from chatkit.core.message_state import MAX_EMOJI_CHARS
+from chatkit.core.emoji import MAX_EMOJI_CHARS
 from chatkit.core.model import Limits
 from chatkit.core.text import MAX_SEARCH_CHARS
 from chatkit.server.openapi_examples import ENTRY

@@ -12,7 +12,7 @@ def draft_of(command: PublishCommand, room: str, sender: str, identity: Identity
     """Return the draft of a sender's message. Raise `BadBody`, `TooLarge`, `BadName` or `BadRequest`."""
     body, data, key = command.body, command.data, command.key
     if command.of is not None or command.act is not None:
-        check_reference(command.of, command.act, body or "", data)
+        body = check_reference(command.of, command.act, body or "", data)
     elif body is None and data is None:
         raise BadRequest("publish needs a body")
     if body is None:

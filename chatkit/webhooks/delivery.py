@@ -23,7 +23,7 @@ from chatkit.core.webhooks import MAX_MATCHED
 from chatkit.errors import ChatkitError, NotFound, Unavailable
 from chatkit.webhooks.exchange import REQUEST_S, Exchange, Sends
 from chatkit.webhooks.room_names import LOOK_S, RoomNames
-from chatkit.webhooks.schedule import next_delay_s, read_retry_after
+from chatkit.webhooks.schedule import due_in_s, next_delay_s, read_retry_after
 from chatkit.wire.webhooks import gap_body, message_body, presence_body
 
 BATCH: Final = 20  # messages that are taken at once: so many come again after a server was killed
@@ -246,7 +246,7 @@ class WebhookDelivery:
         delivery = self._hub.webhooks.table.failures.get(self.webhook.id)
         if delivery is None:
             return 0
-        return RETRY_MAX_S if delivery.parked_ms is not None else (delivery.next_ms - self._hub.now_ms()) / 1000
+        return RETRY_MAX_S if delivery.parked_ms is not None else due_in_s(delivery, self._hub.now_ms())
 
     async def _wait_until_due(self) -> None:
         while (wait_s := self._wait_s()) > 0:

@@ -41,6 +41,15 @@ def next_delay_s(
     return delay_s if now_ms + delay_s * 1000 < since_ms + PARKED_AFTER_S * 1000 else None
 
 
+def due_in_s(failures: WebhookFailures, now_ms: int) -> float:
+    """Return the seconds until a webhook that failed is tried again; 0 or less if that is now.
+
+    A time that is farther ahead than any delay was stored while the clock was wrong.
+    """
+    left_s = (failures.next_ms - now_ms) / 1000
+    return left_s if left_s <= MAX_RETRY_AFTER_S else 0
+
+
 def read_retry_after(value: str | None, now_ms: int) -> float | None:
     """Return the seconds that a `Retry-After` header asks for (RFC 9110, 10.2.3), or None without a valid one."""
     if value is None:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from chatkit.cli.chat.wrapping import wrapped
-from chatkit.core.message_state import check_emoji
+from chatkit.core.emoji import check_emoji
 from chatkit.core.model import MAX_SEQ
 from chatkit.errors import BadRequest
 

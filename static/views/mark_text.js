@@ -1,8 +1,10 @@
 /** Marks the matches of a search in an element, as text. */
 
+import { findAll } from "../text.js";
+
 /**
  * @param {HTMLElement} element
- * @param {string} query matched without regard to case, as the server does
+ * @param {string} query matched regardless of case and of composed letters, as the server does
  */
 export function markText(element, query) {
   const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
@@ -17,17 +19,14 @@ export function markText(element, query) {
  * @param {string} query
  */
 function parts(text, query) {
-  const [haystack, needle] = [text.toLowerCase(), query.toLowerCase()];
-  // Lower case may have another length, for example that of `İ`; then positions in it are not positions in the text.
-  if (haystack.length !== text.length || !needle) return [text];
   /** @type {(string | HTMLElement)[]} */
   const found = [];
   let from = 0;
-  for (let at = haystack.indexOf(needle); at >= 0; at = haystack.indexOf(needle, from)) {
+  for (const [start, end] of findAll(text, query)) {
     const mark = document.createElement("mark");
-    mark.append(text.slice(at, at + needle.length));
-    found.push(text.slice(from, at), mark);
-    from = at + needle.length;
+    mark.append(text.slice(start, end));
+    found.push(text.slice(from, start), mark);
+    from = end;
   }
   return [...found, text.slice(from)];
 }

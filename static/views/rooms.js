@@ -2,6 +2,7 @@
 
 import { checkRoom, ROOM_RULE } from "../validation.js";
 import { Children, clone, find, setText } from "../dom.js";
+import { fold } from "../text.js";
 
 /**
  * @typedef {{name: string, unread: number, mentions: number, members: number, isOpen: boolean,
@@ -38,9 +39,9 @@ export class RoomsView {
   /** @param {{joined: RoomState[], others: RoomState[]}} rooms */
   show({ joined, others }) {
     const typed = this.#typed;
-    const query = typed.toLocaleLowerCase();
+    const query = fold(typed);
     /** @param {RoomState} row */
-    const matches = (row) => row.name.toLocaleLowerCase().includes(query);
+    const matches = (row) => fold(row.name).includes(query);
     const [mine, rest] = [joined.filter(matches), others.filter(matches)];
     this.#joined.show(mine.map(keyed));
     this.#others.show(rest.map(keyed));

@@ -14,7 +14,8 @@ export class StatusView {
   #text = find("#banner-text", HTMLElement);
   #wait = find("#banner-wait", HTMLElement);
   #retry = find("#banner-retry", HTMLButtonElement);
-  #brokenMs = 0;
+  /** @type {number | null} */
+  #brokenMs = null;
   #timer = 0;
 
   /** @param {{onRetry: () => void}} on */
@@ -34,12 +35,12 @@ export class StatusView {
     this.#dot.dataset.state = isNew ? "new" : isHealthy || state.kind !== "online" ? state.kind : "waiting";
     const word = isHealthy || state.kind !== "online" ? WORDS[state.kind] : "Store unavailable";
     setText(this.#word, isNew ? "Welcome" : word);
-    if (state.kind === "online") this.#brokenMs = 0;
-    else this.#brokenMs ||= Date.now();
-    const isBroken = state.kind === "stopped" ? state.code !== 0 : Date.now() - this.#brokenMs >= BANNER_AFTER_MS;
+    const nowMs = performance.now();
+    this.#brokenMs = state.kind === "online" ? null : (this.#brokenMs ?? nowMs);
+    const isBroken = state.kind === "stopped" ? state.code !== 0 : nowMs - (this.#brokenMs ?? nowMs) >= BANNER_AFTER_MS;
     this.#banner.hidden = isHealthy || (state.kind !== "online" && !isBroken);
     setText(this.#text, sentence(state, unsent, storeProblem));
-    const waitS = state.kind === "waiting" ? Math.max(0, Math.ceil((state.untilMs - Date.now()) / 1000)) : 0;
+    const waitS = state.kind === "waiting" ? Math.max(0, Math.ceil((state.untilMs - nowMs) / 1000)) : 0;
     setText(this.#wait, state.kind === "waiting" ? `Trying again in ${waitS} s.` : "");
     this.#retry.hidden = state.kind === "connecting" || state.kind === "online";
     setText(this.#retry, state.kind === "stopped" ? "Connect" : "Retry now");

@@ -109,7 +109,7 @@ def test_a_group_without_a_command_prints_its_help(tmp_path: Path, monkeypatch: 
 def test_wrong_usage_is_reported_in_one_sentence_and_makes_no_store(
     chatkit: CommandRunner, tmp_path: Path, words: list[str], why: str
 ) -> None:
-    assert chatkit.refused(*words).startswith(why)
+    assert why in chatkit.refused(*words)
     assert not list(tmp_path.iterdir())
 
 

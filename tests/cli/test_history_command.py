@@ -102,7 +102,29 @@ def test_history_ends_without_an_error_when_its_reader_closes_the_pipe(shell: Sh
         assert process.stderr.read() == b""
 
 
+def test_following_ends_when_its_reader_closes_the_pipe_also_without_a_new_message(shell: Shell) -> None:
+    shell.run("publish", "left", "one")
+    with shell.start("history", "left", "--follow") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().endswith(b"one\n")
+        process.stdout.close()
+        assert process.wait(PATIENCE_S) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+
+
 def test_characters_outside_the_encoding_are_printed_as_escapes(shell: Shell) -> None:
     shell.run("publish", "latin", "日本")
     shell.env |= {"PYTHONIOENCODING": "latin-1"}
     assert shell.run("history", "latin").endswith("ann: \\u65e5\\u672c\n")
+
+
+def test_that_nothing_is_found_is_said_on_standard_error(shell: Shell) -> None:
+    assert shell.run("history", "empty") == ""
+    assert shell.stderr == "chatkit: the room empty has no messages\n"
+    shell.run("publish", "found", "hi")
+    for words in (["found", "--search", "absent"], ["found", "--after", "1"], ["--search", "absent"]):
+        assert shell.run("history", *words) == ""
+        assert shell.stderr == f"chatkit: no message{' of the room found' if words[0] == 'found' else ''} matches\n"
+    assert shell.run("history", "found", "--search", "absent", "--json") == ""
+    assert shell.stderr == ""

@@ -78,7 +78,7 @@ def test_a_store_is_read_without_a_server(shell: Shell) -> None:
         (["ops", "--after", "start", "--", "true"], "give its name with --as"),
         (["ops", "--as", "c", "--after", "middle", "--", "true"], "not a cursor"),
         (["ops", "--match", "(", "--", "true"], "--match is not a regular expression"),
-        (["ops", "--timeout", "0s", "--", "true"], "--timeout is at least 1s"),
+        (["ops", "--timeout", "0s", "--", "true"], "'--timeout': it must be at least 1s"),
         (["ops", "--workers", "0", "--", "true"], "at least 1"),
     ],
 )

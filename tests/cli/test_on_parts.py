@@ -9,7 +9,7 @@ import pytest
 from harness import run, until
 
 from chatkit.cli import on_command
-from chatkit.cli.on_command import MAX_REPLY_BYTES, CommandResult, MessageCommand
+from chatkit.cli.on_command import MAX_REPLY_BYTES, CommandResult, MessageCommand, reply_text
 from chatkit.cli.on_filter import MessageFilter, RoomPatterns
 from chatkit.core.model import Message
 from chatkit.errors import BadInput, BadRequest
@@ -29,8 +29,15 @@ def test_a_program_gets_the_message_on_its_input_and_names_in_its_environment() 
 
 def test_a_program_need_not_read_and_may_write_more_than_is_kept() -> None:
     result = result_of("head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2", b"x" * 1_000_000)
-    assert len(result.output) == MAX_REPLY_BYTES
+    assert reply_text(result.output) == ("\0" * MAX_REPLY_BYTES, True)
     assert result.reason is None
+
+
+def test_a_reply_marks_what_is_no_text_and_is_cut_between_characters() -> None:
+    assert reply_text(b"\ndone\xff\n") == ("done\ufffd", False)
+    text = "\u00e9" * (MAX_REPLY_BYTES // 2)
+    assert reply_text(text.encode()) == (text, False)
+    assert reply_text(b"x" + text.encode()) == (f"x{text[:-1]}", True)
 
 
 def test_the_end_of_its_errors_is_the_reason_of_a_failure() -> None:
@@ -113,6 +120,7 @@ def message(body: str = "hi", sender: str = "ann", mentions: tuple[str, ...] = (
          [message("deployer"), message("@deployer2"), message("@deployer-two"), message("me@deployer")]),
         (("@zoë k", None, None), [message("go, @zoë k!")], [message("@zoë kim")]),
         ((None, "^!run (?i:NOW)", None), [message("!run now")], [message("please !run now")]),
+        ((None, "cafe\u0301$", None), [message("caf\u00e9"), message("cafe\u0301")], [message("cafe")]),
         ((None, None, "bob"), [message(sender="bob")], [message(sender="Bob")]),
         (("me", "x", "bob"), [message("@me x", "bob")], [message("@me", "bob"), message("@me x"), message("x", "bob")]),
     ],

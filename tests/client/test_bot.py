@@ -125,6 +125,26 @@ def test_mentions_and_matches_reach_all_their_handlers_in_order() -> None:
     run(test())
 
 
+def test_accents_match_in_whichever_form_they_are_typed() -> None:
+    async def test() -> None:
+        async with access_server() as server:
+            bot = Bot("helper", server.url)
+
+            @bot.command("cafe\u0301")
+            async def order(message: ReceivedMessage) -> None:
+                await message.reply("ordered")
+
+            @bot.on_message(match="na\u00efve")
+            async def note(message: ReceivedMessage) -> None:
+                await message.reply("noted")
+
+            async with asking(server, bot, "ops") as ann:
+                assert (await ann.ask("!CAF\u00c9")).body == "ordered"
+                assert (await ann.ask("how nai\u0308ve")).body == "noted"
+
+    run(test())
+
+
 def test_an_error_in_a_handler_is_logged_and_answered_and_the_bot_lives_on(caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
         async with access_server() as server:

@@ -292,6 +292,16 @@ def test_uses_are_reported_once_an_hour() -> None:
     assert table.drain_uses() == []
 
 
+def test_uses_are_reported_again_after_the_clock_was_ahead() -> None:
+    ahead = NOW + 400 * 86_400_000
+    table = table_of(token())
+    table.authenticate(SECRET, ADDRESS, ahead)
+    assert apply(table, token(last_used_ms=ahead)) == NO_CHANGE
+    table.drain_uses()
+    table.authenticate(SECRET, ADDRESS, NOW)
+    assert table.drain_uses() == [TokenUse("abcdefghij", NOW, ADDRESS)]
+
+
 def test_sessions_are_found_when_they_expire() -> None:
     table = table_of(token(expires_ms=NOW + 5), token(new_secret("bbbbbbbbbb"), "bob"))
     session = Session(table.authenticate(SECRET, ADDRESS, NOW))

@@ -7,6 +7,8 @@ from msgspec import json
 
 from chatkit.core.consumer_state import (
     LEASE_RAN_OUT,
+    MAX_DELAY_S,
+    MAX_LEASE_S,
     MAX_UNSETTLED,
     ConsumerState,
     DeadLetter,
@@ -55,6 +57,24 @@ def test_a_lease_of_a_token_that_lost_its_rights_gives_its_messages_back_without
         freed.settle("a", None, 5)
     by_store = new().lease("b", [1], 1000)
     assert by_store.revoke(lambda _token_id: True, 5) is by_store
+
+
+def test_times_that_were_stored_while_the_clock_was_ahead_have_come() -> None:
+    ahead = 400 * 86_400_000
+    state = new(ordered=True).lease("a", [1, 2], ahead + 1000)
+    assert state.expire(ahead)[0] is state
+    freed, _ = state.expire(0)
+    assert (freed.leases, freed.due(0, 9)) == ((), [1, 2])
+    waiting, _ = state.retry("a", None, ahead, delay_ms=60_000, reason="")
+    assert waiting.due(ahead, 9) == []
+    assert waiting.due(0, 9) == [1, 2]
+
+
+def test_the_longest_lease_and_delay_are_waited_for() -> None:
+    state = new().lease("a", [1], round(MAX_LEASE_S * 1000))
+    assert state.expire(0)[0] is state
+    waiting, _ = state.retry("a", None, 0, delay_ms=round(MAX_DELAY_S * 1000), reason="")
+    assert waiting.due(0, 9) == []
 
 
 def test_a_settled_lease_may_be_settled_again_and_an_unknown_one_may_not() -> None:

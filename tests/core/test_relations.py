@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from page_fold import page_fold
 
 from chatkit.backends.memory import MemoryBackend
-from chatkit.core.message_state import Act, check_emoji
+from chatkit.core.message_state import Act
 from chatkit.core.model import Draft, Message, check_reference
 from chatkit.core.relations import fold
 from chatkit.errors import BadRequest
@@ -101,25 +101,6 @@ def test_the_page_folds_any_log_as_the_server_does(
 ) -> None:
     log = [replace(entry, seq=seq, time_ms=seq * 1_000) for seq, entry in enumerate(unnumbered, 1)]
     assert fold_in_page(log) == fold(log)
-
-
-@pytest.mark.parametrize(
-    "emoji",
-    ["👍", "👍🏽", "❤️", "❤", "👩‍💻", "👨‍👩‍👧‍👦", "🇩🇪", "1️⃣", "#⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "✅", "🫠", ":+1:", ":tada:", ":a_b-c:", "🏳️‍🌈"],
-)
-def test_an_emoji_is_one_picture_or_a_name(emoji: str) -> None:
-    assert check_emoji(emoji) == emoji
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", " ", "a", "ok", "1", "👍👍", "👍 ", ":", "::", ":A:", ":a b:", "\u200d", "👍\u200d", "\ufe0f", "👍a",
-     "<b>", "🇩",
-     "\n", ":" + "a" * 31 + ":", "👩‍" * 17 + "💻", "x" * 100_000],
-)  # fmt: skip
-def test_anything_else_is_no_reaction(text: str) -> None:
-    with pytest.raises(BadRequest, match="one emoji or its :name:"):
-        check_emoji(text)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,11 @@ import pytest
 from harness import publish_all, until
 from session_host import Host, hosted
 
-from chatkit.core.model import Draft
+from chatkit.core.access import Identity
+from chatkit.core.message_state import Act
+from chatkit.core.model import Draft, Limits
+from chatkit.session.drafting import draft_of
+from chatkit.wire.protocol import PublishCommand
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
@@ -169,3 +173,8 @@ def test_markers_are_moved_and_reported_to_the_other_sessions_of_a_name() -> Non
             assert (await stranger.ask(op, **fields))["code"] == "forbidden"
 
     hosted(test)
+
+
+def test_a_reaction_is_drafted_in_its_usual_form() -> None:
+    command = PublishCommand(body="\u2764", of=1, act=Act.REACT)
+    assert draft_of(command, "ops", "ann", Identity("ann"), Limits()).body == "\u2764\ufe0f"

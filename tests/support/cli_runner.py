@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from chatkit.cli.main import app, build_commands
+from chatkit.cli.main import app, build_commands, usage_sentence
+from chatkit.wire.codes import ExitCode
 
 
 class CommandRunner:
@@ -25,9 +27,13 @@ class CommandRunner:
 
     def run(self, *words: str, status: int = 0) -> str:
         """Run a command, check its exit code and return its output."""
-        result = CliRunner().invoke(app, [*words, *self._options])
+        result = CliRunner().invoke(app, [*words, *self._options], prog_name="chatkit", standalone_mode=False)
         self.stderr = result.stderr
-        assert result.exit_code == status, (result.stdout, result.stderr, result.exception)
+        code = result.return_value or result.exit_code
+        if isinstance(result.exception, typer.TyperException):
+            self.stderr += f"chatkit: {usage_sentence(result.exception)}\n"
+            code = ExitCode.WRONG_USAGE
+        assert code == status, (result.stdout, result.stderr, result.exception)
         return result.stdout
 
     def json(self, *words: str) -> Any:

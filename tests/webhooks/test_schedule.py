@@ -3,7 +3,7 @@
 import pytest
 
 from chatkit.core.webhook import WebhookFailures
-from chatkit.webhooks.schedule import DELAYS_S, PARKED_AFTER_S, next_delay_s, read_retry_after
+from chatkit.webhooks.schedule import DELAYS_S, PARKED_AFTER_S, due_in_s, next_delay_s, read_retry_after
 
 
 def middle(low: float, high: float) -> float:
@@ -51,3 +51,9 @@ def test_delays_are_spread() -> None:
 )  # fmt: skip
 def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | None) -> None:
     assert read_retry_after(value, 100_000) == seconds
+
+
+def test_a_time_that_was_stored_while_the_clock_was_wrong_is_not_waited_for() -> None:
+    now_ms = 10**12
+    for ahead_ms, wait_s in ((5_000, 5.0), (-5_000, -5.0), (86_400_000, 86_400.0), (400 * 86_400_000, 0.0)):
+        assert due_in_s(WebhookFailures(now_ms, 1, now_ms + ahead_ms, ""), now_ms) == wait_s

@@ -84,6 +84,13 @@ test("a link ends before the punctuation of its sentence", () => {
   for (const [body, text] of Object.entries(expected)) assert.deepEqual(shown(body), [text]);
 });
 
+test("decomposed names and rooms are those that the server knows", () => {
+  assert.deepEqual(shown("@Zoe\u0308 S and @cafe\u0301, #cafe\u0301/42", ["Zo\u00eb S"]), ["<@Zo\u00eb S> and <@caf\u00e9>, <#caf\u00e9/42>"]);
+  assert.deepEqual(shown("@ann\u0301", ["ann"]), ["<@an\u0144>"]);
+  const long = "\u1112\u1161\u11ab".repeat(32);
+  assert.deepEqual(shown(`@${long} #${long}`), [`<@${"\ud55c".repeat(32)}> <#${"\ud55c".repeat(32)}>`]);
+});
+
 test("names that a message mentions may contain spaces, and the longest wins", () => {
   assert.deepEqual(shown("hi @Ann Smith, @Ann, @Anna", ["Ann", "Ann Smith"]), ["hi <@Ann Smith>, <@Ann>, <@Anna>"]);
 });

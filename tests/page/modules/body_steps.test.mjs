@@ -11,12 +11,12 @@ const PIECES = [
   "*", "_", "~", "`", "[", "]", "(", ">", "|", "-", "#", "@", "h", "a", "\n", "\t",
   "**", "~~", "* ", "*a ", "**a* ", "*a*", "_a* ", "*_", "[*", "[a", "](", "[a](", "](http://a", "[a](http://x) ",
   "[a](http://x(", "http://a ", "http://", "http://a.).).).)!! ", ".", "!)", "`a``", "`\n``\n", "``` \n", "```\n", "```js\n````\n", "> ", "> \n", "> > ",
-  "- ", "- a\n", "  - a\n", "1. a\n", " ", "|\n|-|\n", "|-|\n", "@a ", "@ann ", "#a/1 ", "\u202e", "\ud83d",
+  "- ", "- a\n", "  - a\n", "1. a\n", " ", "|\n|-|\n", "|-|\n", "@a ", "@ann ", "@cafe\u0301 ", "@caf", "#a/1 ", "\u202e", "\ud83d",
 ];
 const CODE = ["/*", "*/", '"', "\\", "'\n", "`", "#", "//", "--", "1", "a", "a ", "0.", '"\\', "/", "*"];
 
 /** Names of a message's `mentions`: each `@` is compared with them. */
-const NAMES = ["ann", "Ann Smith", "a"];
+const NAMES = ["ann", "Ann Smith", "a", "caf\u00e9"];
 
 function check(run, piece) {
   const half = piece.repeat(MAX_BYTES / 2 / piece.length);

@@ -1,7 +1,7 @@
 """The search in many rooms: each hit once, the newest first, also when its time ends before all rooms are searched."""
 
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import pytest
 from faulty_backend import Faults
@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core import search, slices
-from chatkit.core.backend import Backend, Filter, MentionPosition, RoomInfo
+from chatkit.core.backend import Backend, Filter, MentionPosition
 from chatkit.core.model import Message
-from chatkit.core.room_pages import room_pages
+from chatkit.core.name_range import EVERY_NAME
+from chatkit.core.room_pages import RoomPage, read_room_page
 from chatkit.core.search import START, Rest, RoomsFrom, SearchPosition, search_rooms
 from chatkit.errors import BadCursor
 
@@ -39,11 +40,9 @@ class Countdown(slices.Deadline):
 
 
 def rooms_of(backend: Backend, rooms: Collection[str] = ROOMS) -> RoomsFrom:
-    async def rooms_from(start: str) -> AsyncIterator[RoomInfo]:
-        async for page in room_pages(backend, start):
-            for info in page:
-                if info.room in rooms:
-                    yield info
+    async def rooms_from(start: str) -> RoomPage:
+        page = await read_room_page(backend, (EVERY_NAME,), start)
+        return RoomPage([info for info in page.infos if info.room in rooms], page.following)
 
     return rooms_from
 

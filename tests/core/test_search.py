@@ -139,6 +139,33 @@ def test_rooms_without_a_match_are_examined_together(monkeypatch: pytest.MonkeyP
     run(main())
 
 
+@pytest.mark.parametrize("seconds", [0.0, 1_000.0])
+def test_many_rooms_are_searched_in_the_order_of_their_names(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr(slices, "SEARCH_S", seconds)
+    monkeypatch.setattr(search, "MAX_RANKED", 4)
+    rooms = [f"room{n}" for n in range(8)]
+
+    async def rooms_from(start: str) -> RoomPage:
+        return await read_room_page(backend, (EVERY_NAME,), start, 2)
+
+    async def main() -> None:
+        assert isinstance(backend.inner, MemoryBackend)
+        await fill(backend.inner, [(room, n % 3 == 0) for n, room in enumerate([*rooms, *rooms])])
+        at: SearchPosition | None = START
+        seen: list[Message] = []
+        while at is not None:
+            n_before = backend.calls["rooms"]
+            page, at = await search_rooms(backend, rooms_from, "deploy", at=at, limit=2)
+            assert backend.calls["rooms"] - n_before <= (8 if seconds else 4)
+            at = None if at is None else SearchPosition.parse(str(at))
+            assert all(each.room <= later.room for each in seen for later in page)
+            seen += page
+        assert sorted(each.time_ms - 1_000 for each in seen) == [0, 3, 6, 9, 12, 15]
+
+    backend = Faults(ScreeningBackend())
+    run(main())
+
+
 def test_an_ended_search_continues_with_the_other_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slices, "SEARCH_S", 0.0)
 

@@ -142,6 +142,9 @@ class RedisBackend(Backend):
     async def rooms(self, *, start: str = "", end: str | None = None, limit: int | None = None) -> list[RoomInfo]:
         return await self._reader.rooms(start, end, limit)
 
+    async def find_rooms(self, rooms: Sequence[str], where: Filter) -> Collection[str]:
+        return await self._reader.find_rooms(rooms, where)
+
     async def heads(self, rooms: Collection[str]) -> dict[str, Head]:
         return await self._reader.heads(rooms)
 

@@ -3,6 +3,7 @@
 What refers to the messages of a page is returned by the script that reads the page, so that both are one snapshot.
 """
 
+import asyncio
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -12,7 +13,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from chatkit.backends.memory import choose
-from chatkit.backends.redis.codec import KeyNames, decode_entries
+from chatkit.backends.redis.codec import KeyNames, decode_entries, decode_texts
 from chatkit.backends.redis.connection import Reply, Word
 from chatkit.backends.redis.relations import ALL_MESSAGES, AS_STORED, CHOSEN, PINNED, replies_to, show_states
 from chatkit.backends.redis.router import Purpose, Router, SlotCommand
@@ -29,6 +30,10 @@ MANY_ROOMS = 10_000  # a list of fewer names is made again for each page, in som
 LISTED_S = 5.0  # for which a longer list is used: to make it, every key is examined
 ROOMS_STEP = 1_000  # keys examined by one SCAN, and rooms read or trimmed in one round trip
 
+SCREEN_STEP = 50  # rooms that are examined together in one round trip: about a millisecond of server and client
+SCREEN_MESSAGES, SCREEN_BYTES = 100, 1 << 16  # of the longest such room
+
+_SCREEN = Script("screen")
 _READ, _READ_FOLDED = Script("read"), Script("relations", "states", "read")
 
 
@@ -124,6 +129,23 @@ class RedisReader:
         if request.source == AS_STORED or not found:
             return Page(first.head, in_order, complete=is_complete)
         return await self._recheck(request, where, Page(first.head, in_order, complete=is_complete))
+
+    async def find_rooms(self, rooms: Sequence[str], where: Filter) -> list[str]:
+        """Return the rooms that may have a match; see `Backend.find_rooms`. Only short rooms are examined."""
+        found: list[str] = []
+        for start in range(0, len(rooms), SCREEN_STEP):
+            step = rooms[start : start + SCREEN_STEP]
+            replies = await self._router.calls("searches", [self._screen(room) for room in step])
+            for room, texts in zip(step, replies, strict=True):
+                messages = [] if texts is None else decode_texts(room, texts)
+                if texts is None or await choose(messages, Filter(where.search), 1):
+                    found.append(room)
+            await asyncio.sleep(0)
+        return found
+
+    def _screen(self, room: str) -> SlotCommand:
+        names = self._names.of(room)
+        return SlotCommand(self.slot(room), _SCREEN([names.meta, names.log], [SCREEN_MESSAGES, SCREEN_BYTES]))
 
     async def _recheck(self, request: _Request, where: Filter, found: Page) -> Page:
         """Read what a search found again, as one snapshot: messages may have been changed since they were examined."""

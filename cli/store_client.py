@@ -33,9 +33,10 @@ from chatkit.core.access import (
 from chatkit.core.access_store import AccessStore
 from chatkit.core.history import read_history
 from chatkit.core.message_state import Act
+from chatkit.core.name_range import EVERY_NAME
 from chatkit.core.read_state import ReadState
-from chatkit.core.reading import MentionPosition, RoomInfo, RoomUnread
-from chatkit.core.room_pages import room_pages
+from chatkit.core.reading import MentionPosition, RoomUnread
+from chatkit.core.room_pages import RoomPage, read_room_page
 from chatkit.core.roster import Roster
 from chatkit.core.search import SearchPosition, search_rooms
 from chatkit.core.signals import Signal, StoreAvailable, StoreUnavailable
@@ -179,7 +180,7 @@ class StoreClient(Changes, Consuming):
     async def mentions(self, *, before: str | None = None, limit: int | None = None) -> MessageListing:
         """Return the newest messages that mention this client's name; see `Client.mentions`."""
         limit = limit or DEFAULT_PAGE
-        found = await self._read_state.mentions(self.name, None, before=_list_position(before), limit=limit + 1)
+        found = await self._read_state.mentions(self.name, before=_list_position(before), limit=limit + 1)
         return _listing(found, limit)
 
     async def search(self, text: str, *, before: str | None = None, limit: int | None = None) -> MessageListing:
@@ -189,11 +190,9 @@ class StoreClient(Changes, Consuming):
         found = await search_rooms(self._backend, self._rooms_from, text, at=at, limit=limit)
         return MessageListing(found.messages, None if found.position is None else str(found.position))
 
-    async def _rooms_from(self, start: str) -> AsyncIterator[RoomInfo]:
-        async for page in room_pages(self._backend, start):
-            for info in page:
-                if not is_system_room(info.room):
-                    yield info
+    async def _rooms_from(self, start: str) -> RoomPage:
+        page = await read_room_page(self._backend, (EVERY_NAME,), start)
+        return RoomPage([info for info in page.infos if not is_system_room(info.room)], page.following)
 
     def _consumer_calls(self, room: str, name: str) -> "ConsumerCalls":
         from chatkit.cli.store_consumer import StoreConsumer

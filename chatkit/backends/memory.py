@@ -6,8 +6,9 @@ every other method runs without interruption and is therefore atomic.
 
 import asyncio
 import time
+from bisect import bisect_left, insort
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from heapq import nlargest, nsmallest
+from heapq import nlargest
 from itertools import islice
 from types import TracebackType
 from typing import Self
@@ -33,6 +34,7 @@ from chatkit.core.backend import (
 )
 from chatkit.core.loading import check_keys, check_load, choose_new
 from chatkit.core.model import Cursor, Draft, Head, Member, Message, Receipt
+from chatkit.core.name_range import EVERY_NAME, NameRange
 from chatkit.core.page_size import cut_page
 from chatkit.core.records import Record, RecordChanges
 from chatkit.core.repeat import repeat_of
@@ -59,6 +61,7 @@ class MemoryBackend(Backend):
         self._epochs: dict[str, str] = {}  # of the rooms that were deleted
         self._records = MemoryRecords()
         self._logs: dict[str, MemoryLog] = {}
+        self._names: list[str] = []  # of `_logs`, in order
         self._watched: set[str] = set()
         self._notifications = NotificationQueue()
 
@@ -100,10 +103,14 @@ class MemoryBackend(Backend):
         page = cut_page(chosen, is_forward=is_forward)
         return Page(head, page, complete=len(page) == len(found))
 
-    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
-        names = (room for room in self._logs if room >= start)
-        chosen = sorted(names) if limit is None else nsmallest(limit, names)
+    async def rooms(self, *, start: str = "", end: str | None = None, limit: int | None = None) -> list[RoomInfo]:
+        first = bisect_left(self._names, start)
+        last = len(self._names) if end is None else bisect_left(self._names, end)
+        chosen = self._names[first : last if limit is None else min(last, first + limit)]
         return [RoomInfo(room, self._head(room, log), log.time_ms) for room in chosen for log in [self._logs[room]]]
+
+    async def heads(self, rooms: Collection[str]) -> dict[str, Head]:
+        return {room: self._head(room, log) for room in rooms if (log := self._logs.get(room)) is not None}
 
     async def redact(self, room: str, seq: int) -> Message:
         log = self._logs.get(room)
@@ -120,12 +127,12 @@ class MemoryBackend(Backend):
         self,
         name: str,
         *,
-        rooms: Collection[str] | None = None,
+        within: Sequence[NameRange] = (EVERY_NAME,),
         before: MentionPosition | None = None,
         limit: int = 100,
     ) -> Sequence[Message]:
-        logs = self._logs.items()
-        found = [message for room, log in logs if rooms is None or room in rooms for message in log.mentions_of(name)]
+        logs = [log for room, log in self._logs.items() if any(part.includes(room) for part in within)]
+        found = [message for log in logs for message in log.mentions_of(name)]
         earlier = [message for message in found if before is None or _mention_position(message) < before]
         return nlargest(limit, earlier, key=_mention_position)
 
@@ -190,7 +197,7 @@ class MemoryBackend(Backend):
         log = self._logs.get(room)
         if log is None or not log.last:
             return False
-        del self._logs[room]
+        self._remove_log(room)
         self._epochs[room] = new_epoch()
         self._notify([RoomAdvanced(room, 0, epoch=self._epochs[room])])
         return True
@@ -203,10 +210,10 @@ class MemoryBackend(Backend):
         own = "" if self._epoch_of(room) == self._epoch else self._epoch_of(room)
         log.home = log.home or room
         epoch = choose_suffix(own, log.home, new, self._epochs.get(new, "")) or self._epoch
-        self._logs[new] = log
+        self._add_log(new, log)
         log.rename(new, epoch)
         self._epochs[new] = epoch
-        del self._logs[room]
+        self._remove_log(room)
         self._epochs[room] = new_epoch()
         self._notify([RoomAdvanced(room, 0, epoch=self._epochs[room]), RoomAdvanced(new, log.last, epoch=epoch)])
         return True
@@ -239,7 +246,16 @@ class MemoryBackend(Backend):
     def _make_room(self, room: str) -> None:
         """Create the room if it does not exist."""
         if room not in self._logs:
-            self._logs[room] = MemoryLog()
+            self._add_log(room, MemoryLog())
+
+    def _add_log(self, room: str, log: MemoryLog) -> None:
+        if room not in self._logs:
+            insort(self._names, room)
+        self._logs[room] = log
+
+    def _remove_log(self, room: str) -> MemoryLog:
+        del self._names[bisect_left(self._names, room)]
+        return self._logs.pop(room)
 
     def _trim_room(self, room: str) -> None:
         """Drop the messages over the limit after an append."""

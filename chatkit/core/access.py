@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from chatkit.core.model import MAX_ROOM_CHARS, check_room, format_time
+from chatkit.core.name_range import NameRange, merge, range_of
 from chatkit.errors import BadName, BadRequest, Banned, ChatkitError, Forbidden, NotFound, RoomRenamed, Unavailable
 
 MAX_GRANTS: Final = 32  # of a token: a check compares the room with each of them
@@ -98,6 +99,10 @@ class Identity(msgspec.Struct, frozen=True, eq=False):
         if room is None or is_system_room(room):
             return any(grant.rooms == ALL_ROOMS and Right.ADMIN in grant.rights for grant in self.grants)
         return any(grant.matches(room) and grant.includes(right) for grant in self.grants)
+
+    def readable_names(self) -> Sequence[NameRange]:
+        """Return the names of the rooms that the grants allow to read, except system rooms."""
+        return merge(range_of(grant.rooms) for grant in self.grants if grant.includes(Right.READ))
 
 
 class BanSubject(StrEnum):

@@ -30,6 +30,7 @@ from chatkit.core.access_records import NameHolders, name_keys
 from chatkit.core.access_watchers import NO_CHANGE, AccessChange, AccessWatchers
 from chatkit.core.ban_list import BanList
 from chatkit.core.model import check_sender
+from chatkit.core.name_range import EVERY_NAME, NameRange
 from chatkit.core.names import is_role
 from chatkit.core.records import Record, RecordChanges
 from chatkit.core.text import fold
@@ -199,17 +200,13 @@ class AccessTable:
         key = (blake2b(secret.encode(errors="surrogatepass")).digest(), address)  # memory holds no secret
         identity = self._known.get(key)
         if identity is None or (identity.expires_ms is not None and now_ms >= identity.expires_ms):
-            identity = self._authenticate(secret, address, now_ms)
+            if (parsed := parse_secret(secret)) is None:
+                raise Unauthorized(INVALID)
+            identity = self._identify(parsed, address, now_ms)
             _keep(self._known, key, identity)
         if not now_ms < self._next_use_ms.get(identity.token_id, 0) <= now_ms + USE_STEP_MS:  # or the clock was ahead
             self._note_use(identity, now_ms)
         return identity
-
-    def _authenticate(self, secret: str, address: str, now_ms: int) -> Identity:
-        parsed = parse_secret(secret)
-        if parsed is None:
-            raise Unauthorized(INVALID)
-        return self._identify(parsed, address, now_ms)
 
     def _identify(self, secret: Secret, address: str, now_ms: int) -> Identity:
         token = self._tokens.get(secret.token_id)
@@ -342,12 +339,15 @@ class AccessTable:
 
     def reads_everything(self, identity: Identity, now_ms: int) -> bool:
         """Return whether an identity may read every room that is not a system room, also those that do not exist."""
+        is_free = all(ban.has_ended(now_ms) or ban.is_mute for ban in self._ban_list.on(identity))
+        return is_free and EVERY_NAME in self.readable_names(identity, now_ms)
+
+    def readable_names(self, identity: Identity, now_ms: int) -> Sequence[NameRange]:
+        """Return the names of the rooms that the grants of an identity allow it to read now."""
         try:
-            current = self._current(identity, now_ms)
+            return self._current(identity, now_ms).readable_names()
         except ChatkitError:
-            return False
-        has_right = any(grant.rooms == ALL_ROOMS and grant.includes(Right.READ) for grant in current.grants)
-        return has_right and all(ban.has_ended(now_ms) or ban.is_mute for ban in self._ban_list.on(current))
+            return ()
 
     # Look-ups
 

@@ -25,7 +25,8 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from chatkit.core.model import Cursor, Draft, Member, Message, Receipt
+from chatkit.core.model import Cursor, Draft, Head, Member, Message, Receipt
+from chatkit.core.name_range import EVERY_NAME, NameRange
 from chatkit.core.notifications import (
     Disconnected,
     MessageRedacted,
@@ -163,11 +164,19 @@ class Backend(ABC):
         return None
 
     @abstractmethod
-    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+    async def rooms(self, *, start: str = "", end: str | None = None, limit: int | None = None) -> list[RoomInfo]:
         """Return every room that holds or held a message, in the order of their names.
 
-        With `start`, those whose names are not before it, in the order of the code points; and with `limit`, at most so
-        many, which SHOULD cost no more if there are many other rooms. With a `start`, the list MAY be some seconds old.
+        With `start`, those whose names are not before it, in the order of the code points; with `end`, those whose
+        names are before it; and with `limit`, at most so many, which SHOULD cost no more if there are many other rooms.
+        With a `start` or a `limit`, the list MAY be some seconds old.
+        """
+
+    @abstractmethod
+    async def heads(self, rooms: Collection[str]) -> dict[str, Head]:
+        """Return the heads of those rooms, of the given ones, that hold or held a message.
+
+        MUST NOT cost more if there are many other rooms.
         """
 
     @abstractmethod
@@ -197,14 +206,15 @@ class Backend(ABC):
         self,
         name: str,
         *,
-        rooms: Collection[str] | None = None,
+        within: Sequence[NameRange] = (EVERY_NAME,),
         before: MentionPosition | None = None,
         limit: int = 100,
     ) -> Sequence[Message]:
         """Return the newest messages that mention a name in their current text, before a position, the newest first.
 
-        They are at most `limit`, of the given `rooms`, or of all, and in the state that a `folded` read shows. Redacted
-        messages mention nobody. The cost MUST NOT grow with the number of messages that mention others.
+        They are at most `limit`, of the rooms whose names are in one of the ranges, and in the state that a `folded`
+        read shows. Redacted messages mention nobody. The cost MUST NOT grow with the number of messages that mention
+        others.
         """
 
     @abstractmethod

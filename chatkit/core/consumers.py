@@ -29,7 +29,6 @@ from chatkit.core.consumer_records import CONSUMER, ConsumerRecords, decode, key
 from chatkit.core.consumer_state import ConsumerState
 from chatkit.core.model import MAX_ROOM_CHARS, Cursor, Head
 from chatkit.core.records import RecordChanges
-from chatkit.core.room_pages import read_heads
 from chatkit.errors import BadRequest
 
 MAX_CONSUMERS: Final = 10_000  # in a room: a list of them has a few megabytes
@@ -113,7 +112,7 @@ class Consumers:
     async def statuses(self, room: str | None = None) -> list[ConsumerStatus]:
         """Return the consumers of a room, or of all, in the order of rooms and names."""
         records = await self._records.scan(room)
-        heads = await read_heads(self._backend, {parse_key(record.key)[0] for record in records})
+        heads = await self._backend.heads({parse_key(record.key)[0] for record in records})
         found = []
         for index, record in enumerate(records):
             if index % AT_ONCE == AT_ONCE - 1:

@@ -261,9 +261,9 @@ class Hub:
 
     # Rooms
 
-    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+    async def rooms(self, *, start: str = "", end: str | None = None, limit: int | None = None) -> list[RoomInfo]:
         """Return every room that holds or held a message, or a page of them; see `Backend.rooms`."""
-        return await self._backend.rooms(start=start, limit=limit)
+        return await self._backend.rooms(start=start, end=end, limit=limit)
 
     async def search(
         self, rooms_from: RoomsFrom, text: str, *, at: SearchPosition = START, limit: int = 100

@@ -5,7 +5,7 @@ A marker is a record: a cursor, so that it is void in a log that began again. It
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from msgspec.structs import replace
@@ -14,8 +14,8 @@ from chatkit.core.access import Identity, is_system_room
 from chatkit.core.access_store import AT_ONCE
 from chatkit.core.backend import Backend, MentionPosition, RoomUnread
 from chatkit.core.model import ANONYMOUS, Cursor, Message
+from chatkit.core.name_range import EVERY_NAME, NameRange
 from chatkit.core.records import Record, RecordChanges
-from chatkit.core.room_pages import read_heads
 from chatkit.errors import BadCursor, Forbidden, NotFound, VersionConflict
 
 MARKER: Final = "marker"  # the kind of the records, by name and room
@@ -88,7 +88,7 @@ class ReadState:
     async def unread(self, name: str, may_read: Callable[[str], bool]) -> list[RoomUnread]:
         """Return what a name has not read, in each room that it may read and has marked, or that mentions it."""
         known = {room: at for room, at in (await self._markers(name)).items() if may_read(room)}
-        heads = await read_heads(self._backend, known)
+        heads = await self._backend.heads(known)
         markers = {room: known[room].seq if known[room].epoch == head.epoch else 0 for room, head in heads.items()}
         found = await self._backend.count_unread(name, markers)
         return [
@@ -105,10 +105,15 @@ class ReadState:
     # Mentions
 
     async def mentions(
-        self, name: str, rooms: Collection[str] | None, *, before: MentionPosition | None, limit: int
+        self,
+        name: str,
+        within: Sequence[NameRange] = (EVERY_NAME,),
+        *,
+        before: MentionPosition | None,
+        limit: int,
     ) -> Sequence[Message]:
-        """Return the newest mentions of a name, in these rooms or in all; see `Backend.read_mentions`."""
-        return await self._backend.read_mentions(name, rooms=rooms, before=before, limit=limit)
+        """Return the newest mentions of a name, in rooms with names in these ranges; see `Backend.read_mentions`."""
+        return await self._backend.read_mentions(name, within=within, before=before, limit=limit)
 
     # Watchers
 

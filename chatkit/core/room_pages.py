@@ -1,45 +1,44 @@
 """The rooms of a store, page by page: a store may have a hundred thousand."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
 
-from chatkit.core.backend import Backend
-from chatkit.core.model import Head
+from chatkit.core.name_range import NameRange, next_name
 from chatkit.core.reading import RoomInfo
 
 PAGE_ROOMS: Final = 1_000  # some milliseconds of the store
-FEW_ROOMS: Final = 16  # reading them one by one takes less than a page
-FIRST_CHAR: Final = "\x01"  # before every character of a name
 
 
 class RoomSource(Protocol):
     """A backend or a hub."""
 
-    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+    async def rooms(self, *, start: str = "", end: str | None = None, limit: int | None = None) -> list[RoomInfo]:
         """Return a page of the rooms; see `Backend.rooms`."""
 
 
-def next_name(room: str) -> str:
-    """Return the first name that is after the name of a room."""
-    return room + FIRST_CHAR
+class RoomPage(NamedTuple):
+    """Some rooms in the order of their names, and the name from which the list continues; None if it is complete."""
+
+    infos: Sequence[RoomInfo]
+    following: str | None
 
 
-async def room_pages(source: RoomSource, start: str = "") -> AsyncIterator[Sequence[RoomInfo]]:
-    """Iterate over pages of the rooms whose names are not before `start`, in the order of the names."""
-    while True:
-        page = await source.rooms(start=start, limit=PAGE_ROOMS)
-        yield page
-        if len(page) < PAGE_ROOMS:
-            return
-        start = next_name(page[-1].room)
+async def read_room_page(
+    source: RoomSource, within: Sequence[NameRange], start: str, limit: int = PAGE_ROOMS
+) -> RoomPage:
+    """Return at most `limit` rooms whose names are not before `start`, in the ranges `within`, which `merge` returned.
 
-
-async def read_heads(backend: Backend, rooms: Collection[str]) -> dict[str, Head]:
-    """Return the heads of these rooms, without most of those that never held a message."""
-    if len(rooms) <= FEW_ROOMS:
-        return {room: (await backend.read(room, limit=1)).head for room in rooms}
-    wanted = frozenset(rooms)
-    heads: dict[str, Head] = {}
-    async for page in room_pages(backend, min(wanted)):
-        heads.update({info.room: info.head for info in page if info.room in wanted})
-    return heads
+    No room outside of the ranges is read.
+    """
+    infos: list[RoomInfo] = []
+    for part in within:
+        if part.end is not None and part.end <= start:
+            continue
+        if len(infos) == limit:
+            return RoomPage(infos, part.start)
+        n_left = limit - len(infos)
+        found = await source.rooms(start=max(part.start, start), end=part.end, limit=n_left)
+        infos += found
+        if len(found) == n_left:
+            return RoomPage(infos, next_name(found[-1].room))
+    return RoomPage(infos, None)

@@ -2,12 +2,13 @@
 
 The rooms with the newest messages are searched first, and a page has the newest hits of all rooms. If the time ends
 before, it has the newest hits of the rooms that were searched, and the next pages have those of the other rooms, in the
-order of the rooms' names, which stays the same while people write.
+order of the rooms' names, which stays the same while people write. If there are too many rooms to find those with the
+newest messages, all pages are in this order.
 """
 
 import heapq
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Annotated, Final, NamedTuple, Self, TypeAlias
 
 import msgspec
@@ -15,7 +16,9 @@ from msgspec.structs import replace
 
 from chatkit.core.backend import Backend, Filter, MentionPosition, RoomInfo
 from chatkit.core.model import Message
+from chatkit.core.name_range import LAST_CHAR
 from chatkit.core.page_size import cut_page
+from chatkit.core.room_pages import RoomPage
 from chatkit.core.slices import FIRST_SLICE, Deadline, next_size, search_room
 from chatkit.errors import BadCursor
 
@@ -24,10 +27,13 @@ MAX_POSITION_CHARS: Final = 2_000  # four names of rooms, and some numbers
 MAX_GROUP: Final = (
     1_000  # rooms that are examined together: their names take the event loop some tenths of a millisecond
 )
+MAX_RANKED: Final = 5_000  # rooms that are ordered by their newest messages: listing them takes some 50 ms
 ROOM_MESSAGES: Final = 10  # how a room counts: it costs a store about as much as so many messages
 
-RoomsFrom: TypeAlias = Callable[[str], AsyncIterator[RoomInfo]]
-"""Iterates over the rooms to search, in the order of their names, from the first one that is not before a name."""
+RoomsFrom: TypeAlias = Callable[[str], Awaitable[RoomPage]]
+"""Returns a page of the rooms to search, from the first one that is not before a name; it may be empty."""
+
+LATEST_MS: Final = 2**61  # after the time of every message
 
 _Hit: TypeAlias = tuple[MentionPosition, Message]
 _Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
@@ -49,6 +55,10 @@ class Rest(msgspec.Struct, frozen=True, array_like=True):
     room: str = ""
     seq: _Number | None = None
     newer_seq: _Number | None = None
+
+
+# All rooms, of which none was searched. What is written later may be found, too.
+WHOLE: Final = Rest(LATEST_MS, None, LATEST_MS, LAST_CHAR, None)
 
 
 class SearchPosition(msgspec.Struct, frozen=True, array_like=True):
@@ -113,12 +123,14 @@ class _Asked(NamedTuple):
 
 async def _search_newest(asked: _Asked) -> SearchHits:
     search = _RoomSearch(asked)
-    infos = [info async for info in asked.rooms_from("")]
+    infos = await _list_few(asked)
+    if infos is None:
+        return await _search_rest(asked, WHOLE)
     infos.sort(key=lambda info: (info.time_ms, info.room), reverse=True)
     hits: list[_Hit] = []  # a heap of one more than `limit`: the oldest of those that are kept is the first
     cut: tuple[RoomInfo, int | None] | None = None
     is_first = True
-    async for info in search.screen(_each(infos)):
+    async for info in search.screen(infos):
         if len(hits) > asked.limit and info.time_ms < hits[0][0].time_ms:
             break  # no other room has a newer hit
         if search.is_over and not is_first:
@@ -143,31 +155,30 @@ async def _search_newest(asked: _Asked) -> SearchHits:
     return SearchHits(messages, None if oldest is None else SearchPosition(oldest))
 
 
+async def _list_few(asked: _Asked) -> list[RoomInfo] | None:
+    """Return all rooms, or None if there are more than MAX_RANKED."""
+    infos: list[RoomInfo] = []
+    start: str | None = ""
+    while start is not None:
+        if len(infos) >= MAX_RANKED:
+            return None
+        page, start = await asked.rooms_from(start)
+        infos += page
+    return infos
+
+
 async def _search_rest(asked: _Asked, rest: Rest) -> SearchHits:
     search = _RoomSearch(asked, rest)
     found: list[Message] = []
-    following: Rest | None = None
-    is_first = True
-    async for info in search.screen(asked.rooms_from(rest.room)):
-        if not is_first and (search.is_over or len(found) >= asked.limit):
-            following = replace(rest, room=info.room, seq=None, newer_seq=None)
+    following: Rest | None = rest
+    while following is not None:
+        infos, next_room = await asked.rooms_from(following.room)
+        stopped = await _search_in_order(asked, search, following, infos, found)
+        if stopped is not None:
+            following = stopped
             break
-        is_first = False
-        start = rest.seq if info.room == rest.room else None
-        if start is None:
-            is_left, newer_seq = await search.is_left(info, rest)
-            if newer_seq is not None:
-                following = replace(rest, room=info.room, seq=None, newer_seq=newer_seq)
-                break
-            if not is_left:
-                continue
-            start = rest.cut_seq if info.room == rest.cut_room else None
-        hits, reached = await search.read(info, start, asked.limit - len(found))
-        found += [message for _, message in hits]
-        if len(found) >= asked.limit:
-            reached = found[-1].seq
-        if reached is not None:
-            following = replace(rest, room=info.room, seq=reached, newer_seq=None)
+        following = None if next_room is None else replace(rest, room=next_room, seq=None, newer_seq=None)
+        if search.is_over or len(found) >= asked.limit:
             break
     messages = cut_page(found, is_forward=True)
     if len(messages) < len(found):
@@ -178,6 +189,32 @@ async def _search_rest(asked: _Asked, rest: Rest) -> SearchHits:
     return SearchHits(in_order, None if rest.floor is None else SearchPosition(rest.floor))
 
 
+async def _search_in_order(
+    asked: _Asked, search: "_RoomSearch", rest: Rest, infos: Iterable[RoomInfo], found: list[Message]
+) -> Rest | None:
+    """Add hits of the first rooms of the rest to `found`; return what is left if the page ends before their end."""
+    is_first = True
+    async for info in search.screen(infos):
+        if not is_first and (search.is_over or len(found) >= asked.limit):
+            return replace(rest, room=info.room, seq=None, newer_seq=None)
+        is_first = False
+        start = rest.seq if info.room == rest.room else None
+        if start is None:
+            is_left, newer_seq = await search.is_left(info, rest)
+            if newer_seq is not None:
+                return replace(rest, room=info.room, seq=None, newer_seq=newer_seq)
+            if not is_left:
+                continue
+            start = rest.cut_seq if info.room == rest.cut_room else None
+        hits, reached = await search.read(info, start, asked.limit - len(found))
+        found += [message for _, message in hits]
+        if len(found) >= asked.limit:
+            reached = found[-1].seq
+        if reached is not None:
+            return replace(rest, room=info.room, seq=reached, newer_seq=None)
+    return None
+
+
 class _RoomSearch:
     """The searches of single rooms for one page, which share its time."""
 
@@ -186,30 +223,33 @@ class _RoomSearch:
         self._before = asked.before
         self._floor = None if rest is None else rest.floor
         times_ms = [asked.before.time_ms] if asked.before is not None else []
-        times_ms += [rest.began_ms] if rest is not None else []
+        times_ms += [rest.began_ms] if rest is not None and rest.began_ms < LATEST_MS else []
         self._where = Filter(
             asked.text,
             since_ms=None if self._floor is None else self._floor.time_ms,
             until_ms=min(times_ms) + 1 if times_ms else None,
         )
         self._deadline = Deadline()
+        self._size = FIRST_SLICE  # how many messages are examined together
+        self._has_screened = False
 
     @property
     def is_over(self) -> bool:
         """Whether the time of the page has ended."""
         return self._deadline.left_s <= 0
 
-    async def screen(self, infos: AsyncIterator[RoomInfo]) -> AsyncIterator[RoomInfo]:
+    async def screen(self, infos: Iterable[RoomInfo]) -> AsyncIterator[RoomInfo]:
         """Iterate over the rooms that may have hits. Rooms with few messages are examined together."""
-        size, n_messages = FIRST_SLICE, 0
+        n_messages = 0
         group: list[RoomInfo] = []
-        async for info in infos:
+        for info in infos:
             n_more = ROOM_MESSAGES + info.head.last - info.head.first
-            if group and (n_messages + n_more > size or len(group) == MAX_GROUP):
+            if group and (n_messages + n_more > self._size or len(group) == MAX_GROUP):
                 began_s = self._deadline.left_s
                 for each in await self._screen_group(group):
                     yield each
-                size = max(next_size(size, began_s - self._deadline.left_s, self._deadline.left_s), FIRST_SLICE)
+                took_s = began_s - self._deadline.left_s
+                self._size = max(next_size(self._size, took_s, self._deadline.left_s), FIRST_SLICE)
                 group, n_messages = [], 0
             group.append(info)
             n_messages += n_more
@@ -217,8 +257,9 @@ class _RoomSearch:
             yield each
 
     async def _screen_group(self, group: Sequence[RoomInfo]) -> Sequence[RoomInfo]:
-        if len(group) == 1 or self.is_over:
+        if len(group) <= 1 or (self.is_over and self._has_screened):
             return group
+        self._has_screened = True  # also if listing the rooms took all of the time, so that every page makes progress
         found = set(await self._backend.find_rooms([info.room for info in group], self._where))
         return [info for info in group if info.room in found]
 
@@ -266,11 +307,6 @@ class _RoomSearch:
                 return False, reached
             time_ms = page.messages[0].time_ms
         return (time_ms, info.room) <= (rest.cut_time_ms, rest.cut_room), None
-
-
-async def _each(infos: Iterable[RoomInfo]) -> AsyncIterator[RoomInfo]:
-    for info in infos:
-        yield info
 
 
 def _position(message: Message) -> MentionPosition:

@@ -75,12 +75,14 @@ class ChannelsMemory(MemoryBackend):
             log = MemoryLog(self._first_free)
             if len(self._logs) >= MAX_ROOMS:
                 self._forget_oldest()
-        self._logs[room] = log  # the order is that of the last append
+            self._add_log(room, log)
+        else:
+            self._logs[room] = log  # the order is that of the last append
 
     def _forget_oldest(self) -> None:
         for room in islice(self._logs, _EXAMINED):
             if room not in self._watched:
-                self._first_free = max(self._first_free, self._logs.pop(room).last)
+                self._first_free = max(self._first_free, self._remove_log(room).last)
                 self._trim_at.pop(room, None)
                 return
 

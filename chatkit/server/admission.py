@@ -6,7 +6,7 @@ neither reads nor writes sockets.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any
@@ -17,13 +17,14 @@ from litestar.handlers import BaseRouteHandler
 
 from chatkit.core.access import Identity, Right
 from chatkit.core.model import ANONYMOUS
+from chatkit.core.name_range import NameRange
 from chatkit.errors import BadRequest, NotFound, RateLimited, Unavailable
 from chatkit.server.access import SAFE_METHODS, AccessPolicy
 from chatkit.server.connect_request import ConnectRequest
 from chatkit.server.identity import Authenticator, Credentials
 from chatkit.server.litestar_types import HttpRequest, IdentifiedRequest
 from chatkit.server.rate_limit import RateLimits, SenderLimiter
-from chatkit.server.room_list import EncodedRooms, RoomRange
+from chatkit.server.room_list import EncodedRooms, ReadableRooms, RoomRange
 from chatkit.session.context import SessionContext
 from chatkit.wire.protocol import SUBPROTOCOL
 
@@ -154,12 +155,20 @@ class Admission:
         """Return whether an identity may use a right on a room now."""
         return self.hub.access.allows(identity, right, room, self.hub.now_ms())
 
+    def readable_names(self, identity: Identity) -> Sequence[NameRange]:
+        """Return the names of the rooms that the grants of an identity allow it to read now."""
+        return self.hub.access.readable_names(identity, self.hub.now_ms())
+
     async def read_rooms(self, identity: Identity, asked: RoomRange) -> bytes:
         """Return a page of the list of the rooms that an identity may read, as JSON."""
         access, now_ms = self.hub.access, self.hub.now_ms()
         if access.reads_everything(identity, now_ms):
             return await (self.rooms.read() if asked == RoomRange() else self.rooms.read_some(asked))
-        return await self.rooms.read_some(asked, lambda room: access.allows(identity, Right.READ, room, now_ms))
+        readable = ReadableRooms(
+            access.readable_names(identity, now_ms),
+            lambda room: access.allows(identity, Right.READ, room, now_ms),
+        )
+        return await self.rooms.read_some(asked, readable)
 
     # HTTP requests
 

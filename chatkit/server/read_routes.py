@@ -1,6 +1,6 @@
 """The HTTP API of what a client has read: markers, unread messages, mentions; and the search in all rooms."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -8,12 +8,12 @@ from litestar import get, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from chatkit.core.access import Right, is_system_room
-from chatkit.core.backend import MentionPosition, RoomInfo
+from chatkit.core.access import Identity, Right, is_system_room
+from chatkit.core.backend import MentionPosition
 from chatkit.core.model import Message
 from chatkit.core.page_size import cut_page
 from chatkit.core.read_state import reader_of
-from chatkit.core.room_pages import room_pages
+from chatkit.core.room_pages import RoomPage, read_room_page
 from chatkit.core.search import SearchHits, SearchPosition
 from chatkit.core.text import check_search
 from chatkit.errors import BadRequest
@@ -100,12 +100,10 @@ async def find_mentions(
     await admission.charge(request, LIST_COST)
     reader = reader_name(admission, request)
     position = MentionPosition.parse(before) if before else None
-    hub = admission.hub
 
     async def read() -> Sequence[Message]:
-        reads_all = hub.access.reads_everything(request.user, hub.now_ms())
-        rooms = None if reads_all else {info.room async for info in _readable_rooms(admission, request)}
-        return await hub.read_state.mentions(reader, rooms, before=position, limit=limit + 1)
+        within = admission.readable_names(request.user)
+        return await admission.hub.read_state.mentions(reader, within, before=position, limit=limit + 1)
 
     return await admission.context.history_queue.list(admission.client(request), read)
 
@@ -141,20 +139,18 @@ async def find_text(
     await admission.charge(request, SEARCH_ALL_COST)
 
     async def read() -> SearchHits:
-        rooms_from = partial(_readable_rooms, admission, request)
+        rooms_from = partial(_readable_rooms, admission, request.user)
         return await admission.hub.search(rooms_from, text, at=position, limit=limit)
 
     return await admission.context.history_queue.search(admission.client(request), read)
 
 
-async def _readable_rooms(admission: Admission, request: HttpRequest, start: str = "") -> AsyncIterator[RoomInfo]:
-    """Iterate over the rooms that the client may read, from a name on."""
-    may_read = readable_by(admission, request)
-    async for page in room_pages(admission.hub, start):
-        readable = await choose_rooms([info.room for info in page if not is_system_room(info.room)], may_read)
-        for info in page:
-            if info.room in readable:
-                yield info
+async def _readable_rooms(admission: Admission, identity: Identity, start: str) -> RoomPage:
+    """Return a page of the rooms that an identity may read, from a name on."""
+    page = await read_room_page(admission.hub, admission.readable_names(identity), start)
+    may_read = partial(admission.allows, identity, Right.READ)
+    readable = await choose_rooms([info.room for info in page.infos if not is_system_room(info.room)], may_read)
+    return RoomPage([info for info in page.infos if info.room in readable], page.following)
 
 
 def list_messages(found: Sequence[Message], limit: int, may_read: Callable[[str], bool]) -> MessageList:

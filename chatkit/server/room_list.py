@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -15,7 +15,8 @@ from chatkit.core.access import DEFAULT_ROOM_SETTINGS, is_system_room
 from chatkit.core.backend import RoomInfo
 from chatkit.core.hub import Hub
 from chatkit.core.model import Head
-from chatkit.core.room_pages import next_name
+from chatkit.core.name_range import EVERY_NAME, NameRange, names_with, next_name
+from chatkit.core.room_pages import read_room_page
 from chatkit.wire.http import RoomList, RoomView
 from chatkit.wire.protocol import encode
 
@@ -36,9 +37,20 @@ class RoomRange(msgspec.Struct, frozen=True):
     limit: int = MAX_LISTED
 
     @property
-    def start(self) -> str:
-        """The first name that a room in the range may have: the next one after `after`."""
-        return max(self.prefix, next_name(self.after)) if self.after else self.prefix
+    def names(self) -> NameRange:
+        """The names that rooms in the range may have."""
+        names = names_with(self.prefix)
+        return NameRange(max(names.start, next_name(self.after)), names.end) if self.after else names
+
+
+class ReadableRooms(NamedTuple):
+    """The rooms that a client may read: those whose names are in `within`, and for which `may_read` returns true."""
+
+    within: Sequence[NameRange] = (EVERY_NAME,)
+    may_read: Callable[[str], bool] = bool
+
+
+EVERY_ROOM: Final = ReadableRooms()
 
 
 class _Chosen(msgspec.Struct, frozen=True):
@@ -76,14 +88,14 @@ class EncodedRooms:
         if not task.cancelled():
             task.exception()  # retrieved here, so that asyncio does not warn if every request was cancelled
 
-    async def read_some(self, asked: RoomRange, may_read: Callable[[str], bool] = bool) -> bytes:
-        """Return the rooms of a range for which `may_read` returns true, as JSON."""
+    async def read_some(self, asked: RoomRange, readable: ReadableRooms = EVERY_ROOM) -> bytes:
+        """Return the rooms of a range that the client may read, as JSON."""
         async with self._filtering:
-            return await self._encode(await self._choose(asked, may_read))
+            return await self._encode(await self._choose(asked, readable))
 
     async def _make(self) -> bytes:
         began_s = time.monotonic()
-        chosen = await self._choose(RoomRange(), bool)
+        chosen = await self._choose(RoomRange(), EVERY_ROOM)
         self._are_many = len(chosen.infos) + len(chosen.unwritten) > FEW_ROOMS
         made = await self._encode(chosen)
         if self._are_many:
@@ -97,15 +109,15 @@ class EncodedRooms:
             return _encode_rooms(chosen, self._hub)
         return await asyncio.to_thread(_encode_rooms, chosen, self._hub)
 
-    async def _choose(self, asked: RoomRange, may_read: Callable[[str], bool]) -> _Chosen:
+    async def _choose(self, asked: RoomRange, readable: ReadableRooms) -> _Chosen:
         heads = self._hub.heads()
-        infos = await self._written(asked, may_read)
+        infos = await self._written(asked, readable)
         end = infos[asked.limit].room if len(infos) > asked.limit else None  # where the next page begins
-        written = {info.room for info in infos}
+        written, asked_names = {info.room for info in infos}, asked.names
 
         def is_unwritten(room: str) -> bool:
-            is_in_range = room >= asked.start and room.startswith(asked.prefix) and (end is None or room < end)
-            return is_in_range and room not in written and not is_system_room(room) and may_read(room)
+            is_listed = asked_names.includes(room) and (end is None or room < end)
+            return is_listed and room not in written and not is_system_room(room) and readable.may_read(room)
 
         unwritten = await choose_rooms({*heads, *self._hub.occupied}, is_unwritten)
         names = sorted([*written, *unwritten])
@@ -116,18 +128,18 @@ class EncodedRooms:
             is_complete=len(names) <= asked.limit,
         )
 
-    async def _written(self, asked: RoomRange, may_read: Callable[[str], bool]) -> list[RoomInfo]:
+    async def _written(self, asked: RoomRange, readable: ReadableRooms) -> list[RoomInfo]:
         """Return the rooms of a range that hold or held messages, and one more if there are more."""
+        within = [part for each in readable.within if (part := each.overlap(asked.names)) is not None]
         infos: list[RoomInfo] = []
-        start, step = asked.start, asked.limit + 1
-        while len(infos) <= asked.limit:
-            found = await self._hub.rooms(start=start, limit=step)
-            named = [info for info in found if info.room.startswith(asked.prefix)]
-            readable = await choose_rooms([info.room for info in named if not is_system_room(info.room)], may_read)
-            infos += [info for info in named if info.room in readable]
-            if len(named) < step:
-                break
-            start, step = next_name(found[-1].room), MAX_LISTED  # few calls, however few rooms are readable
+        start: str | None = asked.names.start
+        step = asked.limit + 1
+        while start is not None and len(infos) <= asked.limit:
+            found, start = await read_room_page(self._hub, within, start, step)
+            names = [info.room for info in found if not is_system_room(info.room)]
+            chosen = await choose_rooms(names, readable.may_read)
+            infos += [info for info in found if info.room in chosen]
+            step = MAX_LISTED  # few calls, however few rooms are readable
         return infos[: asked.limit + 1]
 
     async def _read_heads(self, rooms: Sequence[str], heads: Mapping[str, Head]) -> dict[str, Head]:

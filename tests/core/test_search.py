@@ -1,7 +1,7 @@
 """The search in many rooms: each hit once, the newest first, also when its time ends before all rooms are searched."""
 
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import pytest
 from faulty_backend import Faults
@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core import search, slices
-from chatkit.core.backend import Backend, Filter, MentionPosition, RoomInfo
+from chatkit.core.backend import Backend, Filter, MentionPosition
 from chatkit.core.model import Message
-from chatkit.core.room_pages import room_pages
+from chatkit.core.name_range import EVERY_NAME
+from chatkit.core.room_pages import RoomPage, read_room_page
 from chatkit.core.search import START, Rest, RoomsFrom, SearchPosition, search_rooms
 from chatkit.errors import BadCursor
 
@@ -39,11 +40,9 @@ class Countdown(slices.Deadline):
 
 
 def rooms_of(backend: Backend, rooms: Collection[str] = ROOMS) -> RoomsFrom:
-    async def rooms_from(start: str) -> AsyncIterator[RoomInfo]:
-        async for page in room_pages(backend, start):
-            for info in page:
-                if info.room in rooms:
-                    yield info
+    async def rooms_from(start: str) -> RoomPage:
+        page = await read_room_page(backend, (EVERY_NAME,), start)
+        return RoomPage([info for info in page.infos if info.room in rooms], page.following)
 
     return rooms_from
 
@@ -137,6 +136,33 @@ def test_rooms_without_a_match_are_examined_together(monkeypatch: pytest.MonkeyP
         assert backend.calls["read"] - n_before < 10
         assert backend.calls["find_rooms"] < 40
 
+    run(main())
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1_000.0])
+def test_many_rooms_are_searched_in_the_order_of_their_names(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr(slices, "SEARCH_S", seconds)
+    monkeypatch.setattr(search, "MAX_RANKED", 4)
+    rooms = [f"room{n}" for n in range(8)]
+
+    async def rooms_from(start: str) -> RoomPage:
+        return await read_room_page(backend, (EVERY_NAME,), start, 2)
+
+    async def main() -> None:
+        assert isinstance(backend.inner, MemoryBackend)
+        await fill(backend.inner, [(room, n % 3 == 0) for n, room in enumerate([*rooms, *rooms])])
+        at: SearchPosition | None = START
+        seen: list[Message] = []
+        while at is not None:
+            n_before = backend.calls["rooms"]
+            page, at = await search_rooms(backend, rooms_from, "deploy", at=at, limit=2)
+            assert backend.calls["rooms"] - n_before <= (8 if seconds else 4)
+            at = None if at is None else SearchPosition.parse(str(at))
+            assert all(each.room <= later.room for each in seen for later in page)
+            seen += page
+        assert sorted(each.time_ms - 1_000 for each in seen) == [0, 3, 6, 9, 12, 15]
+
+    backend = Faults(ScreeningBackend())
     run(main())
 
 

@@ -19,7 +19,8 @@ from chatkit.core.backend import (
     RoomInfo,
     RoomUnread,
 )
-from chatkit.core.model import Cursor, Draft, Member, Message, Receipt
+from chatkit.core.model import Cursor, Draft, Head, Member, Message, Receipt
+from chatkit.core.name_range import EVERY_NAME, NameRange
 from chatkit.core.records import Record, RecordChanges
 
 T = TypeVar("T")
@@ -108,8 +109,11 @@ class Faults(Backend):
     async def find_rooms(self, rooms: Sequence[str], where: Filter) -> Collection[str]:
         return await self._do("find_rooms", lambda: self.inner.find_rooms(rooms, where))
 
-    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
-        return await self._do("rooms", lambda: self.inner.rooms(start=start, limit=limit))
+    async def rooms(self, *, start: str = "", end: str | None = None, limit: int | None = None) -> list[RoomInfo]:
+        return await self._do("rooms", lambda: self.inner.rooms(start=start, end=end, limit=limit))
+
+    async def heads(self, rooms: Collection[str]) -> dict[str, Head]:
+        return await self._do("heads", lambda: self.inner.heads(rooms))
 
     async def redact(self, room: str, seq: int) -> Message:
         return await self._do("redact", lambda: self.inner.redact(room, seq))
@@ -121,12 +125,12 @@ class Faults(Backend):
         self,
         name: str,
         *,
-        rooms: Collection[str] | None = None,
+        within: Sequence[NameRange] = (EVERY_NAME,),
         before: MentionPosition | None = None,
         limit: int = 100,
     ) -> Sequence[Message]:
         return await self._do(
-            "read_mentions", lambda: self.inner.read_mentions(name, rooms=rooms, before=before, limit=limit)
+            "read_mentions", lambda: self.inner.read_mentions(name, within=within, before=before, limit=limit)
         )
 
     async def count_unread(self, name: str, markers: Mapping[str, int], *, limit: int = 1_000) -> Sequence[RoomUnread]:

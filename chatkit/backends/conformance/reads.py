@@ -176,6 +176,14 @@ async def rooms_are_listed_in_pages(factory: Factory) -> None:
             expect(page, names[at : at + 2], f"the rooms from {name!r} on")
             page = [info.room for info in await backend.rooms(start=f"{name}\x01", limit=100)]
             expect(page, names[at + 1 :], f"the rooms after {name!r}")
+            page = [info.room for info in await backend.rooms(start=names[0], end=name, limit=2)]
+            expect(page, names[:at][:2], f"the rooms before {name!r}")
+            page = [info.room for info in await backend.rooms(start=name, end=f"{name}\x01")]
+            expect(page, [name], f"the room {name!r}")
+        infos = {info.room: info.head for info in await backend.rooms()}
+        asked = [*names[::2], "none", "b%"]
+        expect(await backend.heads(asked), {room: infos[room] for room in names[::2]}, "the heads of some rooms")
+        expect(await backend.heads([]), {}, "the heads of no room")
         (info,) = await backend.rooms(start="b", limit=1)
         expect((info.head.first, info.head.last), (2, 1), "a room in a page")
 

@@ -6,6 +6,7 @@ from chatkit.backends.conformance.suite import Factory, case, drafts_in, expect,
 from chatkit.core.backend import MentionPosition, RoomUnread
 from chatkit.core.message_state import Act
 from chatkit.core.model import Draft
+from chatkit.core.name_range import NameRange, names_with, range_of
 
 MANY = 120
 
@@ -31,10 +32,15 @@ async def mentions_of_all_rooms_come_newest_first(factory: Factory) -> None:
             pages.append(list(page))
             before = MentionPosition(page[-1].time_ms, page[-1].room, page[-1].seq)
         expect(pages, [list(found[:2]), list(found[2:4]), list(found[4:])], "the pages")
-        expect(
-            [message.room for message in await backend.read_mentions("bob", rooms=["a", "none"])], ["a"] * 3, "a room"
-        )
-        expect(list(await backend.read_mentions("bob", rooms=[])), [], "no room")
+        for within, expected in (
+            ([range_of("a"), range_of("none")], {"a"}),
+            ([names_with("b")], {"b"}),
+            ([NameRange("", "b")], {"a"}),
+            ([NameRange("a\x01")], {"b"}),
+            ([], set()),
+        ):
+            found_within = await backend.read_mentions("bob", within=within)
+            expect(list(found_within), [message for message in found if message.room in expected], f"within {within}")
         expect(numbers_of(await backend.read_mentions("b%b", limit=1)), [12], "a name with a wildcard")
         expect(list(await backend.read_mentions("nobody")), [], "a name that is not mentioned")
 

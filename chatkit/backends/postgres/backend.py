@@ -25,12 +25,12 @@ from chatkit.backends.postgres.connection import (
     close_connection,
 )
 from chatkit.backends.postgres.errors import DRIVER_ERRORS, to_chatkit_error
-from chatkit.backends.postgres.listener import PostgresListener, RoomHeads, read_heads
+from chatkit.backends.postgres.listener import PostgresListener, RoomHeads, compare_heads
 from chatkit.backends.postgres.notifications import encode_typing
 from chatkit.backends.postgres.notifier import PostgresNotifier
 from chatkit.backends.postgres.page_statement import BEYOND
 from chatkit.backends.postgres.presence import OwnPresence, PresencePoller
-from chatkit.backends.postgres.reader import find_rooms, plan_trim, read_page, read_rooms
+from chatkit.backends.postgres.reader import find_rooms, plan_trim, read_heads, read_page, read_rooms
 from chatkit.backends.postgres.records import PostgresRecords
 from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.backends.postgres.unread import count_unread, has_reaction, read_mentions
@@ -45,7 +45,8 @@ from chatkit.core.backend import (
     RoomInfo,
     RoomUnread,
 )
-from chatkit.core.model import Cursor, Draft, Member, Message, Receipt
+from chatkit.core.model import Cursor, Draft, Head, Member, Message, Receipt
+from chatkit.core.name_range import EVERY_NAME, NameRange
 from chatkit.core.records import Record, RecordChanges
 from chatkit.errors import BadBackendURL
 
@@ -185,10 +186,13 @@ class PostgresBackend(Backend):
             partial(find_rooms, schema=self._schema, rooms=rooms, where=where), timeout_s=LONG_S
         )
 
-    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+    async def rooms(self, *, start: str = "", end: str | None = None, limit: int | None = None) -> list[RoomInfo]:
         return await self._scans.run(
-            partial(read_rooms, schema=self._schema, start=start, limit=limit), timeout_s=LONG_S
+            partial(read_rooms, schema=self._schema, start=start, end=end, limit=limit), timeout_s=LONG_S
         )
+
+    async def heads(self, rooms: Collection[str]) -> dict[str, Head]:
+        return await self._scans.run(partial(read_heads, schema=self._schema, rooms=rooms), timeout_s=LONG_S)
 
     async def redact(self, room: str, seq: int) -> Message:
         return await self._writer.redact(room, seq)
@@ -201,11 +205,11 @@ class PostgresBackend(Backend):
         self,
         name: str,
         *,
-        rooms: Collection[str] | None = None,
+        within: Sequence[NameRange] = (EVERY_NAME,),
         before: MentionPosition | None = None,
         limit: int = 100,
     ) -> Sequence[Message]:
-        do = partial(read_mentions, schema=self._schema, name=name, rooms=rooms, before=before, limit=limit)
+        do = partial(read_mentions, schema=self._schema, name=name, within=within, before=before, limit=limit)
         return await self._pages.run(do, timeout_s=TIMEOUT_S)
 
     async def count_unread(self, name: str, markers: Mapping[str, int], *, limit: int = 1_000) -> Sequence[RoomUnread]:
@@ -271,7 +275,7 @@ class PostgresBackend(Backend):
 
     async def _read_heads(self, names: Sequence[str], redactions: int | None) -> RoomHeads:
         return await self._pages.run(
-            lambda connection: read_heads(connection, self._schema, names, redactions), timeout_s=TIMEOUT_S
+            lambda connection: compare_heads(connection, self._schema, names, redactions), timeout_s=TIMEOUT_S
         )
 
 

@@ -87,7 +87,7 @@ class RoomHeads(msgspec.Struct, frozen=True):
     redacted: Sequence[tuple[str, int]]
 
 
-async def read_heads(
+async def compare_heads(
     connection: PostgresConnection, schema: PostgresSchema, names: Sequence[str], redactions: int | None
 ) -> RoomHeads:
     """Return the heads of rooms, and, with `redactions`, the messages that were redacted after that many."""

@@ -3,7 +3,7 @@
 Each read is one statement, so that its result is a snapshot of one moment.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,7 +21,12 @@ ROOM_ROWS = 10  # how a room counts: some statements
 
 _ROOMS = """
     SELECT epoch || epoch_suffix AS epoch, name, dropped, last, time_ms
-    FROM {schema}.meta, {schema}.room WHERE last > 0 AND name >= $1 ORDER BY name LIMIT $2
+    FROM {schema}.meta, {schema}.room WHERE last > 0 AND name >= $1 AND ($2::text IS NULL OR name < $2)
+    ORDER BY name LIMIT $3
+"""
+_HEADS = """
+    SELECT epoch || epoch_suffix AS epoch, name, dropped, last
+    FROM {schema}.meta, {schema}.room WHERE last > 0 AND name = ANY ($1)
 """
 # The last number to drop in each room. By age, that is the last old message before the first young one; a time in the
 # future gives no age. In most rooms, the first message is young, or the first young one comes soon.
@@ -84,11 +89,17 @@ async def find_rooms(
 
 
 async def read_rooms(
-    connection: PostgresConnection, schema: PostgresSchema, start: str, limit: int | None
+    connection: PostgresConnection, schema: PostgresSchema, start: str, end: str | None, limit: int | None
 ) -> list[RoomInfo]:
     """Return the rooms; see `Backend.rooms`."""
-    rows = await connection.fetch(schema.fill_in(_ROOMS), start, limit)
+    rows = await connection.fetch(schema.fill_in(_ROOMS), start, end, limit)
     return [RoomInfo(row["name"], Head(row["epoch"], row["dropped"] + 1, row["last"]), row["time_ms"]) for row in rows]
+
+
+async def read_heads(connection: PostgresConnection, schema: PostgresSchema, rooms: Collection[str]) -> dict[str, Head]:
+    """Return the heads of rooms; see `Backend.heads`."""
+    rows = await connection.fetch(schema.fill_in(_HEADS), list(rooms))
+    return {row["name"]: Head(row["epoch"], row["dropped"] + 1, row["last"]) for row in rows}
 
 
 async def plan_trim(

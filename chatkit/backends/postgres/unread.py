@@ -2,13 +2,14 @@
 
 # ruff: noqa: S608 - the statements are composed of constants
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from chatkit.backends.postgres.connection import PostgresConnection
 from chatkit.backends.postgres.escaping import escape
 from chatkit.backends.postgres.message_row import FOLDED_COLUMNS, REACTIONS, STATE, to_message
 from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.core.model import Message
+from chatkit.core.name_range import NameRange
 from chatkit.core.reading import MentionPosition, RoomUnread
 
 # One look-up for each row or room, so that the planner never scans a table, whatever its statistics say.
@@ -18,7 +19,10 @@ MENTIONS = f"""
         FROM {{schema}}.meta, {{schema}}.mention JOIN {{schema}}.room ON room.id = mention.room CROSS JOIN LATERAL (
             SELECT * FROM {{schema}}.message WHERE message.room = mention.room AND message.seq = mention.seq LIMIT 1
         ) AS message {STATE}
-        WHERE mention.name = $1 AND ($2::text[] IS NULL OR room.name = ANY ($2))
+        WHERE mention.name = $1 AND EXISTS (
+            SELECT FROM unnest($2::text[], $7::text[]) AS part (low, high)
+            WHERE room.name >= low AND (high IS NULL OR room.name < high)
+        )
         AND ($3::bigint IS NULL
              OR mention.time_ms <= $3 AND (mention.time_ms, room.name, mention.seq) < ($3, $4::text, $5::bigint))
         ORDER BY mention.time_ms DESC, room.name DESC, mention.seq DESC LIMIT $6
@@ -72,14 +76,14 @@ async def read_mentions(
     schema: PostgresSchema,
     name: str,
     *,
-    rooms: Collection[str] | None,
+    within: Sequence[NameRange],
     before: MentionPosition | None,
     limit: int,
 ) -> Sequence[Message]:
     """Return the newest messages that mention a name; see `Backend.read_mentions`."""
     position = (None, None, None) if before is None else (before.time_ms, before.room, before.seq)
-    asked = None if rooms is None else list(rooms)
-    rows = await connection.fetch(schema.fill_in(MENTIONS), name, asked, *position, limit)
+    starts, ends = [part.start for part in within], [part.end for part in within]
+    rows = await connection.fetch(schema.fill_in(MENTIONS), name, starts, *position, limit, ends)
     return [to_message(row["name"], row, folded=True) for row in rows]
 
 

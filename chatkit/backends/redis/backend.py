@@ -34,7 +34,8 @@ from chatkit.core.backend import (
     RoomUnread,
 )
 from chatkit.core.in_flight import InFlight
-from chatkit.core.model import Cursor, Draft, Member, Message, Receipt
+from chatkit.core.model import Cursor, Draft, Head, Member, Message, Receipt
+from chatkit.core.name_range import EVERY_NAME, NameRange
 from chatkit.core.records import Record, RecordChanges
 from chatkit.errors import BadRequest, ChatkitError
 
@@ -138,8 +139,14 @@ class RedisBackend(Backend):
     ) -> Page:
         return await self._reader.read(room, after, before, limit, where, folded=folded)
 
-    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
-        return await self._reader.rooms(start, limit)
+    async def rooms(self, *, start: str = "", end: str | None = None, limit: int | None = None) -> list[RoomInfo]:
+        return await self._reader.rooms(start, end, limit)
+
+    async def find_rooms(self, rooms: Sequence[str], where: Filter) -> Collection[str]:
+        return await self._reader.find_rooms(rooms, where)
+
+    async def heads(self, rooms: Collection[str]) -> dict[str, Head]:
+        return await self._reader.heads(rooms)
 
     async def redact(self, room: str, seq: int) -> Message:
         return await self._writer.redact(room, seq)
@@ -151,11 +158,11 @@ class RedisBackend(Backend):
         self,
         name: str,
         *,
-        rooms: Collection[str] | None = None,
+        within: Sequence[NameRange] = (EVERY_NAME,),
         before: MentionPosition | None = None,
         limit: int = 100,
     ) -> Sequence[Message]:
-        return await self._unread.read_mentions(name, rooms, before, limit)
+        return await self._unread.read_mentions(name, within, before, limit)
 
     async def count_unread(self, name: str, markers: Mapping[str, int], *, limit: int = 1_000) -> Sequence[RoomUnread]:
         return await self._unread.count_unread(name, markers, limit)

@@ -1,5 +1,6 @@
 """How rooms are stored in Redis: the names of keys, and the encoding of messages in streams and publications."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
@@ -208,6 +209,11 @@ def decode_entries(room: str, epoch: str, entries: list[Any], tombstones: list[b
     messages += [_decode_tombstone(text).to_message(room, epoch) for text in tombstones]
     messages.sort(key=_seq)
     return messages
+
+
+def decode_texts(room: str, texts: Iterable[bytes]) -> list[Message]:
+    """Decode the texts of entries whose numbers and times are not known."""
+    return [_decode_entry_text(text).to_message(room, "", 0, 0) for text in texts]
 
 
 def _seq(message: Message) -> int:

@@ -3,29 +3,37 @@
 What refers to the messages of a page is returned by the script that reads the page, so that both are one snapshot.
 """
 
+import asyncio
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import islice
 from math import inf
 from time import monotonic
 from typing import NamedTuple
 
 from chatkit.backends.memory import choose
-from chatkit.backends.redis.codec import KeyNames, decode_entries
+from chatkit.backends.redis.codec import KeyNames, decode_entries, decode_texts
 from chatkit.backends.redis.connection import Reply, Word
 from chatkit.backends.redis.relations import ALL_MESSAGES, AS_STORED, CHOSEN, PINNED, replies_to, show_states
 from chatkit.backends.redis.router import Purpose, Router, SlotCommand
 from chatkit.backends.redis.scripts import Script
 from chatkit.core.backend import Filter, Page, RoomInfo, new_epoch
 from chatkit.core.model import Head, Message
+from chatkit.core.name_range import next_name
 from chatkit.core.page_size import MAX_PAGE_BYTES, cut_page, size_of
 
 NO_EPOCH = "none"  # epoch of a missing room; real epochs have more characters
 BEYOND = 2**62  # larger than any seq
 SCAN_STEP = 500  # messages that a search examines in one round trip: some milliseconds of server and client
-LISTED_S = 5.0  # for which a list of names is used: to make it, every key is examined
+MANY_ROOMS = 10_000  # a list of fewer names is made again for each page, in some hundredths of a second
+LISTED_S = 5.0  # for which a longer list is used: to make it, every key is examined
 ROOMS_STEP = 1_000  # keys examined by one SCAN, and rooms read or trimmed in one round trip
 
+SCREEN_STEP = 50  # rooms that are examined together in one round trip: about a millisecond of server and client
+SCREEN_MESSAGES, SCREEN_BYTES = 100, 1 << 16  # of the longest such room
+
+_SCREEN = Script("screen")
 _READ, _READ_FOLDED = Script("read"), Script("relations", "states", "read")
 
 
@@ -122,6 +130,23 @@ class RedisReader:
             return Page(first.head, in_order, complete=is_complete)
         return await self._recheck(request, where, Page(first.head, in_order, complete=is_complete))
 
+    async def find_rooms(self, rooms: Sequence[str], where: Filter) -> list[str]:
+        """Return the rooms that may have a match; see `Backend.find_rooms`. Only short rooms are examined."""
+        found: list[str] = []
+        for start in range(0, len(rooms), SCREEN_STEP):
+            step = rooms[start : start + SCREEN_STEP]
+            replies = await self._router.calls("searches", [self._screen(room) for room in step])
+            for room, texts in zip(step, replies, strict=True):
+                messages = [] if texts is None else decode_texts(room, texts)
+                if texts is None or await choose(messages, Filter(where.search), 1):
+                    found.append(room)
+            await asyncio.sleep(0)
+        return found
+
+    def _screen(self, room: str) -> SlotCommand:
+        names = self._names.of(room)
+        return SlotCommand(self.slot(room), _SCREEN([names.meta, names.log], [SCREEN_MESSAGES, SCREEN_BYTES]))
+
     async def _recheck(self, request: _Request, where: Filter, found: Page) -> Page:
         """Read what a search found again, as one snapshot: messages may have been changed since they were examined."""
         in_order = found.messages if request.is_forward else found.messages[::-1]
@@ -132,16 +157,27 @@ class RedisReader:
         messages = [message for message in page.messages if where.matches(message)]
         return Page(page.head, messages, complete=found.complete and page.complete)
 
-    async def rooms(self, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+    async def rooms(self, start: str = "", end: str | None = None, limit: int | None = None) -> list[RoomInfo]:
         """List the rooms; see `Backend.rooms`."""
+        if end == next_name(start):
+            return await self._read_infos([start])
         found: list[RoomInfo] = []
-        names = await self._sorted_names(is_first_page=not start)
+        names = await self._sorted_names(may_be_old=bool(start) or limit is not None)
         at = bisect_left(names, start)
-        while at < len(names) and (limit is None or len(found) < limit):
-            step = names[at : at + min(ROOMS_STEP, ROOMS_STEP if limit is None else limit - len(found))]
-            found += await self._read_infos(step)
-            at += len(step)
+        last = len(names) if end is None else bisect_left(names, end)
+        while at < last and (limit is None or len(found) < limit):
+            n_wanted = min(ROOMS_STEP, last - at, ROOMS_STEP if limit is None else limit - len(found))
+            found += await self._read_infos(names[at : at + n_wanted])
+            at += n_wanted
         return found
+
+    async def heads(self, rooms: Iterable[str]) -> dict[str, Head]:
+        """Return the heads of rooms; see `Backend.heads`."""
+        heads: dict[str, Head] = {}
+        names = iter(rooms)
+        while step := list(islice(names, ROOMS_STEP)):
+            heads |= {info.room: info.head for info in await self._read_infos(step)}
+        return heads
 
     async def _read_infos(self, rooms: Sequence[str]) -> list[RoomInfo]:
         fields = ("epoch", "last", "dropped", "time")
@@ -153,9 +189,9 @@ class RedisReader:
             if epoch is not None and int(last or 0)
         ]
 
-    async def _sorted_names(self, *, is_first_page: bool) -> list[str]:
-        """Return the names of all rooms; after the first page, those of some seconds ago."""
-        if is_first_page or monotonic() > self._listed_until_s:
+    async def _sorted_names(self, *, may_be_old: bool) -> list[str]:
+        """Return the names of all rooms; if there are many, and if they may be old, those of some seconds ago."""
+        if not may_be_old or len(self._listed) < MANY_ROOMS or monotonic() > self._listed_until_s:
             self._listed = sorted(await self.room_names())
             self._listed_until_s = monotonic() + LISTED_S
         return self._listed

@@ -3,7 +3,7 @@
 Both are found in an index of each room, without reading messages that do not count. A round trip is for many rooms.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import nlargest
 from itertools import chain
 from typing import TypeVar
@@ -16,6 +16,7 @@ from chatkit.backends.redis.router import Router, SlotCommand
 from chatkit.backends.redis.scripts import Script
 from chatkit.core.backend import MentionPosition, RoomUnread
 from chatkit.core.model import Message
+from chatkit.core.name_range import NameRange
 
 T = TypeVar("T")
 
@@ -48,11 +49,12 @@ class RedisUnread:
         return found is not None and not n_redacted and seq > int(dropped or 0)
 
     async def read_mentions(
-        self, name: str, rooms: Collection[str] | None, before: MentionPosition | None, limit: int
+        self, name: str, within: Sequence[NameRange], before: MentionPosition | None, limit: int
     ) -> list[Message]:
         """Return the newest messages that mention a name; see `Backend.read_mentions`."""
         found: list[MentionPosition] = []
-        names = await self._reader.room_names(of_related=True) if rooms is None else list(dict.fromkeys(rooms))
+        related = await self._reader.room_names(of_related=True)
+        names = [room for room in related if any(part.includes(room) for part in within)]
         n_rooms = min(max(MENTIONS_STEP // limit, 1), ROOMS_STEP)
         while names:
             step, names = names[:n_rooms], names[n_rooms:]

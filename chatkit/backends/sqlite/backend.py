@@ -25,7 +25,7 @@ from chatkit.backends.sqlite.file import SqliteFile
 from chatkit.backends.sqlite.indexer import Indexer
 from chatkit.backends.sqlite.listener import SqliteListener
 from chatkit.backends.sqlite.presence import announce, insert_typing, read_presence
-from chatkit.backends.sqlite.reader import find_rooms, read_page, read_rooms
+from chatkit.backends.sqlite.reader import find_rooms, read_heads, read_page, read_rooms
 from chatkit.backends.sqlite.records import get_record, put_record, read_record_changes, scan_records
 from chatkit.backends.sqlite.relations import has_reaction
 from chatkit.backends.sqlite.schema import Synchronous, open_checkpointer, open_reader
@@ -43,7 +43,8 @@ from chatkit.core.backend import (
     RoomUnread,
 )
 from chatkit.core.loading import check_load
-from chatkit.core.model import Cursor, Draft, Member, Message, Receipt
+from chatkit.core.model import Cursor, Draft, Head, Member, Message, Receipt
+from chatkit.core.name_range import EVERY_NAME, NameRange
 from chatkit.core.records import Record, RecordChanges
 
 T = TypeVar("T")
@@ -170,11 +171,14 @@ class SqliteBackend(Backend):
     def change_mark(self) -> int | None:
         return self._pages.data_version()
 
-    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+    async def rooms(self, *, start: str = "", end: str | None = None, limit: int | None = None) -> list[RoomInfo]:
         thread = self._scans if limit is None else self._pages
         return await thread.run_interruptibly(
-            lambda connection: read_rooms(connection, self._writer.epoch, start, limit)
+            lambda connection: read_rooms(connection, self._writer.epoch, start, end, limit)
         )
+
+    async def heads(self, rooms: Collection[str]) -> dict[str, Head]:
+        return await self._scans.run_interruptibly(lambda connection: read_heads(connection, self._writer.epoch, rooms))
 
     async def redact(self, room: str, seq: int) -> Message:
         return await self._writer.run(lambda _: self._writer.redact(room, seq))
@@ -186,13 +190,13 @@ class SqliteBackend(Backend):
         self,
         name: str,
         *,
-        rooms: Collection[str] | None = None,
+        within: Sequence[NameRange] = (EVERY_NAME,),
         before: MentionPosition | None = None,
         limit: int = 100,
     ) -> Sequence[Message]:
         return await self._scans.run_interruptibly(
             lambda connection: read_mentions(
-                connection, self._writer.epoch, name, rooms=rooms, before=before, limit=limit
+                connection, self._writer.epoch, name, within=within, before=before, limit=limit
             )
         )
 

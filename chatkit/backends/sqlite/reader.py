@@ -7,7 +7,8 @@ each, and wait for it behind a busy event loop.
 
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -16,8 +17,8 @@ from chatkit.backends.sqlite.page_statement import page_statement, rooms_stateme
 from chatkit.backends.sqlite.search_index import find_parts
 from chatkit.core.backend import Filter, Page, RoomInfo
 from chatkit.core.model import Head, Message
+from chatkit.core.name_range import next_name
 from chatkit.core.page_size import MAX_PAGE_BYTES, size_of
-from chatkit.core.room_pages import next_name
 from chatkit.core.text import fold
 
 BEYOND = 2**62  # a number that no message has
@@ -29,12 +30,20 @@ _ROOMS = """
         SELECT name, life, dropped, coalesce(seq, dropped) AS last, coalesce(time_ms, dropped_time_ms) AS time_ms
         FROM room LEFT JOIN message
         ON message.room = room.id AND seq = (SELECT max(seq) FROM message WHERE room = room.id)
-        WHERE coalesce(seq, dropped) > 0 AND name >= :start ORDER BY name LIMIT :limit
+        WHERE coalesce(seq, dropped) > 0 AND name >= :start AND (:end IS NULL OR name < :end)
+        ORDER BY name LIMIT :limit
     )
+"""
+_HEADS = """
+    SELECT json_group_array(json_array(name, dropped, last, life)) FROM (
+        SELECT name, dropped, life, coalesce((SELECT max(seq) FROM message WHERE room = room.id), dropped) AS last
+        FROM json_each(:rooms) AS asked CROSS JOIN room ON name = asked.value
+    ) WHERE last > 0
 """
 
 
 _decode_names = msgspec.json.Decoder(list[str]).decode
+_decode_heads = msgspec.json.Decoder(list[tuple[str, int, int, str]]).decode
 _decode_rooms = msgspec.json.Decoder(list[tuple[str, int, int, int, str]]).decode
 
 
@@ -141,16 +150,18 @@ def find_rooms(connection: sqlite3.Connection, rooms: Sequence[str], where: Filt
     return _decode_names(found)
 
 
-def read_rooms(connection: sqlite3.Connection, epoch: str, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+def read_rooms(
+    connection: sqlite3.Connection, epoch: str, start: str = "", end: str | None = None, limit: int | None = None
+) -> list[RoomInfo]:
     """Return the rooms; see `Backend.rooms`. A long list is read in steps of one snapshot, as a long page is."""
     if limit is not None and limit <= STEP_ROOMS:
-        return _read_rooms_step(connection, epoch, start, limit)
+        return _read_rooms_step(connection, epoch, start, end, limit)
     connection.execute("BEGIN")
     try:
         found: list[RoomInfo] = []
         while limit is None or len(found) < limit:
             n_wanted = STEP_ROOMS if limit is None else min(limit - len(found), STEP_ROOMS)
-            step = _read_rooms_step(connection, epoch, start, n_wanted)
+            step = _read_rooms_step(connection, epoch, start, end, n_wanted)
             found += step
             if len(step) < n_wanted:
                 break
@@ -161,8 +172,20 @@ def read_rooms(connection: sqlite3.Connection, epoch: str, start: str = "", limi
             connection.execute("COMMIT")
 
 
-def _read_rooms_step(connection: sqlite3.Connection, epoch: str, start: str, limit: int) -> list[RoomInfo]:
-    (found,) = connection.execute(_ROOMS, {"start": start, "limit": limit}).fetchone()
+def read_heads(connection: sqlite3.Connection, epoch: str, rooms: Iterable[str]) -> dict[str, Head]:
+    """Return the heads of rooms; see `Backend.heads`."""
+    heads: dict[str, Head] = {}
+    names = iter(rooms)
+    while step := list(islice(names, STEP_ROOMS)):
+        (found,) = connection.execute(_HEADS, {"rooms": msgspec.json.encode(step).decode()}).fetchone()
+        heads |= {name: Head(epoch + life, dropped + 1, last) for name, dropped, last, life in _decode_heads(found)}
+    return heads
+
+
+def _read_rooms_step(
+    connection: sqlite3.Connection, epoch: str, start: str, end: str | None, limit: int
+) -> list[RoomInfo]:
+    (found,) = connection.execute(_ROOMS, {"start": start, "end": end, "limit": limit}).fetchone()
     return [
         RoomInfo(name, Head(epoch + life, dropped + 1, last), time_ms)
         for name, dropped, last, time_ms, life in _decode_rooms(found)

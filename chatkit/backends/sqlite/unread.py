@@ -3,12 +3,13 @@
 # ruff: noqa: S608 - the statements are composed of constants
 
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from chatkit.backends.sqlite.message_row import FOLDED_ROW, STATE, decode_room_rows
 from chatkit.core.model import Message
+from chatkit.core.name_range import NameRange
 from chatkit.core.reading import MentionPosition, RoomUnread
 
 MENTIONS = f"""
@@ -17,7 +18,10 @@ MENTIONS = f"""
         FROM mention CROSS JOIN room ON room.id = mention.room
         CROSS JOIN message ON message.room = mention.room AND message.seq = mention.seq {STATE}
         WHERE mention.name = :name
-        AND (:rooms IS NULL OR room.name IN (SELECT value FROM json_each(:rooms)))
+        AND EXISTS (
+            SELECT 1 FROM json_each(:within) AS part
+            WHERE room.name >= part.value ->> 0 AND (part.value ->> 1 IS NULL OR room.name < part.value ->> 1)
+        )
         AND (:time_ms IS NULL OR mention.time_ms <= :time_ms
              AND (mention.time_ms, room.name, mention.seq) < (:time_ms, :room, :seq))
         ORDER BY mention.time_ms DESC, room.name DESC, mention.seq DESC LIMIT :limit
@@ -60,13 +64,13 @@ def read_mentions(
     epoch: str,
     name: str,
     *,
-    rooms: Collection[str] | None,
+    within: Sequence[NameRange],
     before: MentionPosition | None,
     limit: int,
 ) -> Sequence[Message]:
     """Return the newest messages that mention a name; see `Backend.read_mentions`."""
     values: dict[str, str | int | None] = {"name": name, "limit": limit, "time_ms": None, "room": None, "seq": None}
-    values["rooms"] = None if rooms is None else _encode(list(rooms)).decode()
+    values["within"] = _encode(within).decode()
     if before is not None:
         values |= {"time_ms": before.time_ms, "room": before.room, "seq": before.seq}
     (found,) = connection.execute(MENTIONS, values).fetchone()

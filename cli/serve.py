@@ -1,5 +1,6 @@
 """`chatkit serve`: turns options into the server's settings and runs the server."""
 
+import gc
 import signal
 from collections.abc import Sequence
 from datetime import timedelta
@@ -327,6 +328,13 @@ def _run(settings: "Settings", application: str | None) -> int:
         from chatkit.server import external_app
 
         return external_app.run(application, settings)
-    from chatkit.server import runner
+    from chatkit.server.listen import listen
 
-    return runner.run(settings)
+    with listen(settings) as listening:  # first: clients that lost their connections wait here during the start
+        gc.disable()  # until the server is ready: modules are no garbage, and looking for some takes 40 ms
+        try:
+            from chatkit.server import runner
+
+            return runner.run(settings, listening)
+        finally:
+            gc.enable()

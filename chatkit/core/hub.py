@@ -29,7 +29,7 @@ from chatkit.core.hub_store import HubStore
 from chatkit.core.loop_guard import DEFAULT_BOT_LIMIT, LoopGuard
 from chatkit.core.measures import HubMeasures
 from chatkit.core.mentions import MentionFinder
-from chatkit.core.model import MAX_SEQ, Cursor, Draft, Head, Member, Message, Receipt
+from chatkit.core.model import MAX_SEQ, Cursor, Draft, Head, Message, Receipt
 from chatkit.core.moderation import REFUSAL_S, Moderation
 from chatkit.core.presence import PresenceTracker
 from chatkit.core.read_state import ReadState
@@ -79,7 +79,9 @@ class Hub:
             before_restart=self._wait_until_moved,
         )
         self._presence = PresenceTracker(backend, self._on_members_changed)
-        self._mentions = MentionFinder(self.access, self._presence.roster)
+        roster = self._presence.roster
+        self.members, self.encoded_members, self.count = roster.members, roster.encoded_members, roster.count
+        self._mentions = MentionFinder(self.access, roster)
         self._references = References(backend, is_open=lambda: self.access.is_open)
         self._committer = Committer(self._append, self._on_committed, self._on_append_failed)
         # Queues drafts for one room, none of a bot, like `submit`. It is bound once: every message calls it.
@@ -325,10 +327,6 @@ class Hub:
 
     # Presence and signals
 
-    def members(self, room: str, limit: int) -> list[Member]:
-        """Return at most `limit` members of the room, in the order in which they joined."""
-        return self._presence.roster.members(room, limit)
-
     def _on_members_changed(self, change: MembersChanged) -> None:
         self._rooms.notify(change)
         self.webhooks.table.notify_members(change)
@@ -337,10 +335,6 @@ class Hub:
     def occupied(self) -> AbstractSet[str]:
         """The rooms that have members."""
         return self._presence.roster.rooms
-
-    def count(self, room: str) -> int:
-        """Return the number of members in the room."""
-        return self._presence.roster.count(room)
 
     def typing(self, room: str, sender: str) -> None:
         """Notify the room's readers, in this and in other processes, that the sender is typing."""

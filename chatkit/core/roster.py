@@ -4,9 +4,10 @@ A member is a name. A name that entered twice (two windows, two processes) is on
 has left. Reads no clock and does no I/O: the callers pass the time.
 """
 
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from chatkit.core.backend import PresenceChange
 from chatkit.core.model import Member
@@ -14,6 +15,7 @@ from chatkit.core.signals import MembersChanged
 
 Marks: TypeAlias = tuple[bool, bool]  # whether a member is verified, and whether it is a bot
 UNMARKED: Final[Marks] = (False, False)
+EncodeMembers: TypeAlias = Callable[[Sequence[Member]], bytes]
 
 
 class _Entry:
@@ -51,6 +53,14 @@ class _Entry:
         return Member(name, since_ms, *map(max, self.marks, self.remote_marks))
 
 
+class _MemberList(NamedTuple):
+    """The first members of one room, by joining time, and their encoded forms by the function that made them."""
+
+    names: frozenset[str]
+    members: list[Member]
+    encoded: dict[EncodeMembers, bytes]
+
+
 _NOBODY: Final[dict[str, _Entry]] = {}
 
 
@@ -63,6 +73,8 @@ class Roster:
         self._is_shared = is_shared  # otherwise announcements are never read, and would only grow
         self._rooms: dict[str, dict[str, _Entry]] = {}
         self._remote: dict[str, dict[tuple[str, str], Member]] = {}  # by process: its members
+        # The full lists of large rooms, until one of the members in them changes: everybody who joins gets the list.
+        self._lists: dict[str, _MemberList] = {}
         # By room: the names whose change was not reported yet; True if they joined. Leaving and joining cancel out.
         self._unreported: dict[str, dict[str, bool]] = {}
         # Changes that other processes lack, with None for a member that left; and those being announced.
@@ -77,6 +89,7 @@ class Roster:
         if entry.n_entered == 0 or entry.marks != marks:
             entry.marks = marks
             self._announce(room, name, entry.local(name))
+            self._drop_list(room, name)
         entry.n_entered += 1
 
     def leave(self, room: str, name: str) -> None:
@@ -85,6 +98,7 @@ class Roster:
         entry.n_entered -= 1
         if entry.n_entered == 0:
             self._announce(room, name, None)
+            self._drop_list(room, name)
             self._remove_if_gone(room, name, entry)
 
     def apply_remote(self, change: PresenceChange) -> None:
@@ -93,6 +107,7 @@ class Roster:
         joined = {(room, member.name): member for room, member in change.joined}
         for key, member in joined.items():
             entry = self._entry(*key)
+            self._drop_list(*key)
             entry.n_remote += key not in remote
             remote[key] = member
             if entry.n_remote == 1:  # the common case: no other process is asked
@@ -107,6 +122,7 @@ class Roster:
 
     def _leave_remote(self, key: tuple[str, str]) -> None:
         room, name = key
+        self._drop_list(room, name)
         entry = self._rooms[room][name]
         entry.n_remote -= 1
         if entry.n_remote:
@@ -134,10 +150,33 @@ class Roster:
 
     def members(self, room: str, limit: int) -> list[Member]:
         """Return at most `limit` members in the order in which they joined; of more, those first known here."""
+        return self._list(room, limit).members
+
+    def encoded_members(self, room: str, limit: int, encode: EncodeMembers) -> bytes:
+        """Return what `encode` makes of `members`. In a large room, it is called again only after one has changed."""
+        listed = self._list(room, limit)
+        if encode not in listed.encoded:
+            listed.encoded[encode] = encode(listed.members)
+        return listed.encoded[encode]
+
+    def _list(self, room: str, limit: int) -> _MemberList:
+        kept = self._lists.get(room)
+        if kept is not None and len(kept.members) == limit:
+            return kept
         # Every join calls this: sorting ten thousand members for a list of two hundred would take milliseconds.
-        first = islice(self._rooms.get(room, {}).items(), limit)
-        members = [entry.member(name) for name, entry in first]
-        return sorted(members, key=lambda member: (member.since_ms, member.name))
+        first = dict(islice(self._rooms.get(room, _NOBODY).items(), limit))
+        members = [entry.member(name) for name, entry in first.items()]
+        members.sort(key=lambda member: (member.since_ms, member.name))
+        listed = _MemberList(frozenset(first), members, {})
+        if first and len(first) == limit:  # a name that joins later does not change it
+            self._lists[room] = listed
+        return listed
+
+    def _drop_list(self, room: str, name: str) -> None:
+        """Drop the room's list if this member, which changes, is in it."""
+        listed = self._lists.get(room)
+        if listed is not None and name in listed.names:
+            del self._lists[room]
 
     @property
     def has_changes(self) -> bool:

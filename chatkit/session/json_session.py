@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import assert_never, cast
 
+import msgspec
+
 from chatkit.core.access import Identity, Right
 from chatkit.core.group_commit import Outcome
 from chatkit.core.message_state import Act
@@ -353,7 +355,8 @@ class JsonSession(Session):
 
     def _members(self, room: str) -> tuple[list[protocol.WireMember], int]:
         hub = self._context.hub
-        return protocol.wire_members(hub.members(room, protocol.MAX_LISTED_MEMBERS)), hub.count(room)
+        encoded = msgspec.Raw(hub.encoded_members(room, protocol.MAX_LISTED_MEMBERS, protocol.encode_members))
+        return cast("list[protocol.WireMember]", encoded), hub.count(room)
 
     def _send_restored(self) -> None:
         self._send(protocol.RestoredEvent())

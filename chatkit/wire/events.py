@@ -312,3 +312,8 @@ def error_event(error: ChatkitError, ref: Ref | None = None) -> ErrorEvent:
 def wire_members(members: Iterable[Member]) -> list[WireMember]:
     """Make the JSON forms of members."""
     return [WireMember(member.name, member.since, member.verified, member.bot) for member in members]
+
+
+def encode_members(members: Iterable[Member]) -> bytes:
+    """Encode members as the JSON array that events hold."""
+    return encode(wire_members(members))

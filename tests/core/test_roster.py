@@ -1,6 +1,7 @@
 """The roster: entering, leaving, members of other processes, and reported changes."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -188,3 +189,59 @@ def test_reported_changes_add_up_to_the_members_of_all_processes(script: list[tu
         assert {(room, name) for room in "ab" for name in names(roster, room)} == present
     assert reported == present
     assert set(roster._rooms) == {room for room, _ in present}
+
+
+operations = st.lists(
+    st.tuples(
+        st.sampled_from(["enter", "marked", "leave", "remote", "remote leave", "remote gone"]), st.sampled_from("abcd")
+    )
+)
+
+
+@given(operations)
+def test_a_list_that_is_kept_is_the_one_that_would_be_made_now(steps: list[tuple[str, str]]) -> None:
+    asked, fresh, entered = Roster(), Roster(), Counter[str]()
+    for now_ms, (step, name) in enumerate(steps):
+        if step == "leave" and not entered[name]:
+            continue
+        entered[name] += {"enter": 1, "marked": 1, "leave": -1}.get(step, 0)
+        for roster in asked, fresh:
+            apply(roster, step, name, now_ms)
+        assert asked.encoded_members("ops", 2, encode) == encode(asked.members("ops", 2))
+    assert asked.members("ops", 2) == fresh.members("ops", 2)
+
+
+def apply(roster: Roster, step: str, name: str, now_ms: int) -> None:
+    match step:
+        case "enter" | "marked":
+            roster.enter("ops", name, now_ms, (step == "marked", False))
+        case "leave":
+            roster.leave("ops", name)
+        case "remote":
+            roster.apply_remote(PresenceChange("p", joined=[("ops", Member(name, now_ms))]))
+        case "remote leave":
+            roster.apply_remote(PresenceChange("p", left=[("ops", name)]))
+        case _:
+            roster.apply_remote(PresenceChange("p", whole=True))
+
+
+def encode(members: Sequence[Member]) -> bytes:
+    return repr(members).encode()
+
+
+def test_the_list_of_a_large_room_is_encoded_once_until_a_member_in_it_changes() -> None:
+    roster, made = Roster(), list[bytes]()
+
+    def encode_once(members: Sequence[Member]) -> bytes:
+        made.append(encode(members))
+        return made[-1]
+
+    for name in "abcd":
+        roster.enter("ops", name, 1)
+        roster.encoded_members("ops", 2, encode_once)
+    assert len(made) == 2  # `a` alone, then `a` and `b`, whatever joins after them
+    roster.leave("ops", "d")
+    roster.encoded_members("ops", 2, encode_once)
+    assert len(made) == 2
+    roster.leave("ops", "a")
+    assert roster.encoded_members("ops", 2, encode_once) == encode([Member("b", 1), Member("c", 1)])

@@ -201,6 +201,8 @@ async def print_history(
         if is_default and reader.left_out is not None:
             print_notice(left_out_sentence(reader, selection))
         if not follow:
+            if printer.is_empty and printer.form == "text":
+                print_notice(nothing_sentence(reader, selection))
             return
         async for item in source.follow(selection.room, after=reader.cursor):
             if isinstance(item, Gap) or selection.matches(item):
@@ -220,6 +222,13 @@ def left_out_sentence(reader: "HistoryReader", selection: "Selection") -> str:
     return f"these are the newest {selection.count} messages {what} (-n 0 prints all{before})"
 
 
+def nothing_sentence(reader: "HistoryReader", selection: "Selection") -> str:
+    """Return the notice that nothing was printed: an empty output can also come from a mistyped room."""
+    if reader.n_entries == 0:
+        return f"there are no messages in {selection.room} ('chatkit rooms' lists the rooms)"
+    return f"no message of {selection.room} matches"
+
+
 async def print_hits(target: Target, selection: "Selection", printer: "HistoryPrinter") -> None:
     """Print the newest messages of all rooms that contain a text, oldest first."""
     from chatkit.cli.listing import read_listing
@@ -228,5 +237,7 @@ async def print_hits(target: Target, selection: "Selection", printer: "HistoryPr
         search = selection.search or ""
         messages, has_more = await read_listing(lambda **page: source.search(search, **page), selection.count)
     printer.print_all(reversed(messages))
+    if not messages and printer.form == "text":
+        print_notice("no message matches")
     if has_more and selection.count == NEWEST:
         print_notice(f"these are the newest {NEWEST} messages that match (-n 0 prints all)")

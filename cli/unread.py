@@ -104,7 +104,7 @@ async def print_unread(target: Target, rooms: Sequence[str], *, json: bool) -> N
 def _nothing(rooms: Sequence[str]) -> str:
     if not rooms:
         return "Nothing is unread."
-    return f"{rooms[0]} does not count yet. Begin with: chatkit unread {rooms[0]} --mark-read"
+    return f"You have not marked {rooms[0]} as read yet, which starts the count: chatkit unread {rooms[0]} --mark-read"
 
 
 async def mark_rooms(target: Target, rooms: Sequence[str], up_to: int | None, *, json: bool) -> None:

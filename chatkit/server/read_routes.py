@@ -107,7 +107,7 @@ async def find_mentions(
         rooms = None if reads_all else {info.room async for info in _readable_rooms(admission, request)}
         return await hub.read_state.mentions(reader, rooms, before=position, limit=limit + 1)
 
-    return await admission.context.history_queue.list(admission.client(request), read)
+    return await admission.context.history_queue.read_several(admission.client(request), read)
 
 
 @get("/search")

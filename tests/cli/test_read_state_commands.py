@@ -25,7 +25,9 @@ def check_commands(chatkit: CommandRunner) -> None:
     """Run the commands of carol, in rooms that do not exist yet."""
     assert chatkit.run("unread") == "Nothing is unread.\n"
     chatkit.run("publish", "ops", "deploy 1", "--name", "ann")
-    assert chatkit.run("unread", "ops") == ("ops does not count yet. Begin with: chatkit unread ops --mark-read\n")
+    assert chatkit.run("unread", "ops") == (
+        "You have not marked ops as read yet, which starts the count: chatkit unread ops --mark-read\n"
+    )
     assert chatkit.json("unread", "#ops", "--mark-read") == {"room": "ops", "seq": 1}
     chatkit.run("publish", "ops", "deploy 2", "--name", "ann")
     chatkit.run("publish", "dev", "deploy 3", "--name", "bob")

@@ -37,9 +37,9 @@ class ChatPublisher:
         if answer.cancelled():
             return
         if error := answer.exception():
-            # The room is joined, so what was not found is a message, and its number was typed from the screen.
-            has_step = isinstance(error, ChatkitError) and not isinstance(error, NotFound)
-            reason = with_next_step(error) if has_step else str(error)
+            reason = str(error)
+            if isinstance(error, ChatkitError) and not isinstance(error, NotFound):
+                reason = with_next_step(error)  # of a message that was not found, the number was mistyped
             self._interface.warn(f"not stored: {reason}")
         elif answer.result().repeat:
             self._interface.note("nothing to change: that was so already")

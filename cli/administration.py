@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from chatkit.client.admin import AdminClient
 
 WHO_MAY = "use an administrator's token (--token), or open the store itself (--backend)"
+HOW_TO_SIGN_IN = "give a token with --token or in CHATKIT_TOKEN, or open the store itself (--backend)"
 LOOK_FOR_ROOMS = "'chatkit rooms' lists the rooms"
 
 Expires = Annotated[
@@ -51,7 +52,7 @@ def administering(
     except (Unauthorized, Forbidden) as error:
         if target.backend is not None:
             raise
-        raise type(error)(f"{error}: {WHO_MAY}") from error
+        raise type(error)(f"{error}: {WHO_MAY if isinstance(error, Forbidden) else HOW_TO_SIGN_IN}") from error
 
 
 def print_json(*views: "msgspec.Struct") -> None:

@@ -8,6 +8,7 @@ import msgspec
 import typer
 
 from chatkit.cli.exit_codes import report_errors
+from chatkit.cli.next_steps import with_next_step
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, ServerURL, Token, complete_room, room_name
 from chatkit.cli.output import begin_json, needs_reader, print_notice
 from chatkit.cli.progress import ProgressLine
@@ -72,7 +73,7 @@ def export(
     Messages that are published after the start are not exported. If the command is interrupted, the file has no last
     line that says 'end', and can be imported up to that point.
     """
-    with report_errors():
+    with report_errors(with_next_step):
         import asyncio
 
         rooms = [room_name(name) for name in room or ()]

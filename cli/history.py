@@ -204,13 +204,11 @@ async def print_history(
         reader = HistoryReader(source, selection)
         quotes = QuotedMessages(source if selection.as_of is None else None, selection.room, raw=selection.raw)
         printer.begin()
-        is_empty = True
         async for item in reader.read():
-            is_empty = False
             await _print_item(item, printer, quotes)
         printer.flush()
-        if is_empty and printer.form == "text" and not follow:
-            print_notice(nothing_sentence(selection))
+        if printer.is_empty and printer.form == "text" and not follow:
+            print_notice(nothing_sentence(reader, selection))
         if is_default and reader.left_out is not None:
             print_notice(left_out_sentence(reader, selection))
         if follow:
@@ -232,18 +230,18 @@ async def _print_item(item: Message | Gap, printer: "HistoryPrinter", quotes: "Q
     printer.print(item, quoted)
 
 
-def nothing_sentence(selection: "Selection") -> str:
-    """Return the notice that nothing was printed."""
-    if selection.has_filters or selection.after or selection.before or selection.as_of:
-        return f"no message of the room {selection.room} matches" if selection.room else "no message matches"
-    return f"the room {selection.room} has no messages"
-
-
 def left_out_sentence(reader: "HistoryReader", selection: "Selection") -> str:
     """Return the notice that older messages are not printed, and how to print them."""
     what = "that match" if selection.has_filters else f"of the {reader.n_entries:,} messages and changes in the room"
     before = "" if selection.as_of else f", --before {reader.left_out} the older ones"
     return f"these are the newest {selection.count} messages {what} (-n 0 prints all{before})"
+
+
+def nothing_sentence(reader: "HistoryReader", selection: "Selection") -> str:
+    """Return the notice that nothing was printed: an empty output can also come from a mistyped room."""
+    if reader.n_entries == 0:
+        return f"there are no messages in {selection.room} ('chatkit rooms' lists the rooms)"
+    return f"no message of {selection.room} matches"
 
 
 async def print_hits(target: Target, selection: "Selection", printer: "HistoryPrinter") -> None:
@@ -255,6 +253,6 @@ async def print_hits(target: Target, selection: "Selection", printer: "HistoryPr
         messages, has_more = await read_listing(lambda **page: source.search(search, **page), selection.count)
     printer.print_all(reversed(messages))
     if not messages and printer.form == "text":
-        print_notice(nothing_sentence(selection))
+        print_notice("no message matches")
     if has_more and selection.count == NEWEST:
         print_notice(f"these are the newest {NEWEST} messages that match (-n 0 prints all)")

@@ -31,10 +31,11 @@ def text_for_output(*, search: str | None = None, shows_room: bool = False) -> H
 
 
 class HistoryPrinter:
-    """Prints messages in the format `form`: text, json, csv or markdown."""
+    """Prints messages in the format `form`: text, json, csv or markdown. While nothing is printed, `is_empty`."""
 
     def __init__(self, form: str, text: HistoryText) -> None:
         self.has_gap = False
+        self.is_empty = True
         self.form = form
         formats: dict[str, Format] = {
             "text": text.text_of,
@@ -61,6 +62,7 @@ class HistoryPrinter:
 
     def print(self, item: Message | Gap, quoted: Message | None = None) -> None:
         """Print a message or a gap. `quoted` is the message that it answers, if that is known."""
+        self.is_empty = False
         if isinstance(item, Message):
             sys.stdout.write(f"{self._sanitize(self._format(item, quoted))}\n")
             return

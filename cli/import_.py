@@ -268,7 +268,9 @@ class Importer:
         counts = self._counts
         if not json:
             known = f"; {counts.n_known:,} were stored already" if counts.n_known else ""
-            return f"imported {counts.n_stored:,} messages into {len(counts.rooms):,} rooms{known}"
+            n_rooms = len(counts.rooms)
+            where = "1 room" if n_rooms == 1 else f"{n_rooms:,} rooms"
+            return f"imported {counts.n_stored:,} messages into {where}{known}"
         summary = ImportSummary(
             list(counts.rooms),
             counts.n_stored,

@@ -114,7 +114,7 @@ class OnRunner:
         """Start the workers of a room. One that `is_new` came after this command."""
         n_workers = self._options.n_workers
         if len(self._tasks) + n_workers > MAX_LOOPS:
-            self._report.notice(f"{room} is left out: at most {MAX_LOOPS} workers, one for each room, at least")
+            self._report.notice(f"{room} is left out: {MAX_LOOPS} workers are the most, and it needs {n_workers}")
             return
         self._started.add(room)
         followed = None if self._options.consumer else FollowedRoom(self._source, room, from_start=is_new)

@@ -28,8 +28,8 @@ class PublishProgress:
     """The number of lines read and stored, and the first line that could not be stored."""
 
     def __init__(self) -> None:
-        self.read = 0
-        self.stored = 0
+        self.n_read = 0
+        self.n_stored = 0
         self.failed: tuple[int, ChatkitError] | None = None
         self._pending: set[asyncio.Future[Receipt]] = set()
         self._shown_at = time.monotonic()
@@ -72,14 +72,14 @@ class PublishProgress:
         if isinstance(error, ChatkitError):
             self.fail(number, error)
         elif error is None:
-            self.stored += 1
+            self.n_stored += 1
             self._show()
 
     def _show(self) -> None:
         now = time.monotonic()
         if self._shows and now - self._shown_at >= PROGRESS_S:
             self._shown_at = now
-            sys.stderr.write(f"\r{self.stored} lines published\x1b[K")
+            sys.stderr.write(f"\r{self.n_stored} lines published\x1b[K")
             sys.stderr.flush()
 
 
@@ -90,7 +90,7 @@ async def publish_lines(target: Target, room: str, show: Show | None) -> None:
         await _publish(target, room, progress, show)
     except asyncio.CancelledError:
         progress.clear()
-        print_notice(f"stopped: {progress.stored} of the {progress.read} lines read are published")
+        print_notice(f"stopped: {progress.n_stored} of the {progress.n_read} lines read are published")
         raise
     finally:
         progress.clear()
@@ -115,20 +115,19 @@ async def _lines(progress: PublishProgress) -> AsyncIterator[tuple[int, str]]:
     """Iterate over the numbered lines until one could not be published."""
     try:
         async for number, line in read_lines(MAX_LINE_BYTES):
-            progress.read = number
+            progress.n_read = number
             yield number, line
             if progress.failed is not None:
                 return
     except BadInput as error:
-        progress.read += 1
-        progress.fail(progress.read, error)
+        progress.n_read += 1
+        progress.fail(progress.n_read, error)
     except InputFailed as error:
-        progress.fail(progress.read + 1, error)
+        progress.fail(progress.n_read + 1, error)
 
 
 def _describe(progress: PublishProgress, number: int, error: ChatkitError) -> ChatkitError:
-    if progress.stored or isinstance(error, BadInput | InputFailed):
-        error.args = (
-            f"stopped at line {number}: {error} ({progress.stored} of the {progress.read} lines read are published)",
-        )
+    if progress.n_stored or isinstance(error, BadInput | InputFailed):
+        published = f"{progress.n_stored} of the {progress.n_read} lines read are published"
+        error.args = (f"stopped at line {number}: {error} ({published})",)
     return error

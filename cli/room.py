@@ -8,6 +8,7 @@ import typer
 from chatkit.cli.administration import LOOK_FOR_ROOMS, Yes, administering, print_json
 from chatkit.cli.confirm import confirm
 from chatkit.cli.exit_codes import report_errors
+from chatkit.cli.next_steps import with_next_step
 from chatkit.cli.options import (
     DEFAULT_SERVER,
     BackendURL,
@@ -52,7 +53,7 @@ def show(
     token: Token = None,
 ) -> None:
     """Show a room with its settings and members, as 'chatkit rooms ROOM' does."""
-    with report_errors():
+    with report_errors(with_next_step):
         print_rooms(Target(ctx, server, backend, None, token), readable_room(room), json=json)
 
 

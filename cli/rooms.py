@@ -7,6 +7,7 @@ import typer
 
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.marks import member_of, printable_marks
+from chatkit.cli.next_steps import with_next_step
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Token, complete_room, readable_room
 from chatkit.cli.output import begin_json, print_lines
 from chatkit.cli.table import facts, print_table
@@ -41,7 +42,7 @@ def rooms(
     token: Token = None,
 ) -> None:
     """List the rooms, or show one room and its members."""
-    with report_errors():
+    with report_errors(with_next_step):
         print_rooms(Target(ctx, server, backend, None, token), None if room is None else readable_room(room), json=json)
 
 

@@ -55,9 +55,9 @@ def read_past(text: str) -> datetime:
 
 
 def shown_duration(seconds: int) -> str:
-    """Return a duration as people type it: `1d12h`."""
+    """Return a duration as people type it, without weeks: `1d12h`, `30d`."""
     parts = []
-    for unit, length in reversed(_SECONDS.items()):
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
         count, seconds = divmod(seconds, length)
         parts += [f"{count}{unit}"] if count else []
     return "".join(parts) or "0s"

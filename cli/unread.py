@@ -101,7 +101,7 @@ async def print_unread(target: Target, rooms: Sequence[str], *, json: bool) -> N
 def _nothing(rooms: Sequence[str]) -> str:
     if not rooms:
         return "nothing is unread"
-    return f"{rooms[0]} does not count yet; begin with: chatkit unread {rooms[0]} --mark-read"
+    return f"you have not marked {rooms[0]} as read yet, which starts the count: chatkit unread {rooms[0]} --mark-read"
 
 
 async def mark_rooms(target: Target, rooms: Sequence[str], up_to: int | None, *, json: bool) -> None:

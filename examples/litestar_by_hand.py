@@ -1,6 +1,7 @@
 """Explicit subscriptions: a client chooses its channels, and reads one event at a time, with metadata."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 from litestar import Litestar, WebSocket, websocket
@@ -21,7 +22,7 @@ async def handler(socket: WebSocket[Any, Any, Any], channels: NamedDependency[Ch
     subscriber = await channels.subscribe("lobby")
     sending = asyncio.create_task(send(socket, subscriber))
     try:
-        async for word, channel, *text in map_words(socket):
+        async for word, channel, *text in words_of_lines(socket):
             if word == "join":
                 await channels.add_channels(subscriber, channel)
             elif word == "leave":
@@ -37,7 +38,7 @@ async def handler(socket: WebSocket[Any, Any, Any], channels: NamedDependency[Ch
         sending.cancel()
 
 
-async def map_words(socket: WebSocket[Any, Any, Any]) -> Any:
+async def words_of_lines(socket: WebSocket[Any, Any, Any]) -> AsyncIterator[list[str]]:
     async for line in socket.iter_data("text"):
         yield line.split()
 

@@ -18,6 +18,9 @@ from chatkit.errors import BadRequest, ChatkitError, Unavailable
 MAX_REDIRECTS: Final = 5  # http to https, and one more host name; a longer chain is a loop
 MAX_SHOWN_CHARS: Final = 200  # of a text from the other end that is repeated in a sentence
 
+# What OpenSSL says of an answer that is not TLS: until version 3.1, and since.
+_NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})
+
 REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
 _SAME_METHOD_STATUSES: Final = frozenset({307, 308})  # RFC 9110, section 15.4: after any other, a client may send GET
 
@@ -178,6 +181,8 @@ def no_answer(endpoint: Endpoint, error: BaseException) -> Unavailable:
             f"the certificate of {endpoint.url} is not trusted: {error.verify_message or error}; if its authority is"
             " your own, name the authority's PEM file in SSL_CERT_FILE"
         )
+    if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
+        return Unavailable(f"the server at {endpoint.url} does not speak TLS: use http:// in place of https://")
     reason = _system_reason(error) or str(error) or type(error).__name__
     return Unavailable(f"no server answers at {endpoint.url}: {reason[:MAX_SHOWN_CHARS]}")
 

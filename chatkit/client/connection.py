@@ -49,10 +49,10 @@ from chatkit.wire.protocol import (
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 10.0  # before an attempt to connect
 MAX_INVALID: Final = 3  # invalid events, on one connection after another: such a server will not recover
 MAX_SILENT: Final = 3  # connections, one after another, on which the server left a command unanswered
-STALL_S: Final = 1.0  # of the socket for a full reader: long for a reader at work, short for what waits behind it
-TURN_EVENTS: Final = 100  # received before readers run: a burst in the socket's buffer would else fill theirs by itself
+STALL_S: Final = 1.0  # the longest wait for a reader whose buffer is full: the other readers wait with it
+TURN_EVENTS: Final = 100  # received before readers run; otherwise, one burst in the socket's buffer could fill theirs
 REJOIN_S: Final = 1.0  # after a join that was refused for now
-STORE_RETRY_S: Final = 0.5  # after a publish that the store could not commit: not noticed once the store is back
+STORE_RETRY_S: Final = 0.5  # after a publish that the store could not commit: nobody notices such a delay
 
 
 class PersistentConnection:

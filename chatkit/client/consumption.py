@@ -161,7 +161,7 @@ class Consumption:
             self._closing = asyncio.create_task(self._close(error))
         await asyncio.shield(self._closing)
 
-    # Steps of these
+    # Steps of the methods above
 
     async def _close(self, error: BaseException | None) -> None:
         self._is_closing = True

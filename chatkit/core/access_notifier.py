@@ -7,13 +7,14 @@ of them does not block the event loop.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from chatkit.core.access import RoomSettings
 from chatkit.core.access_table import AccessTable
 from chatkit.core.access_watchers import AccessWatcher
 from chatkit.core.records import RecordChanges
+from chatkit.core.tasks import Spawn
 
 SLICE_S: Final = 0.001  # of the event loop; then everything else gets a turn
 EXPIRY_POLL_S: Final = 0.5  # two integers are compared; so a session ends within this time after its token
@@ -31,7 +32,7 @@ class AccessNotifier:
         self,
         table: AccessTable,
         now_ms: Callable[[], int],
-        spawn: Callable[[Coroutine[None, None, None]], object],
+        spawn: Spawn,
         on_room_changed: Callable[[str, RoomSettings], None],
     ) -> None:
         self._table = table

@@ -46,7 +46,7 @@ MODERATE_ALL: Final = (Grant(ALL_ROOMS, (Right.MODERATE,)),)
 USE_STEP_MS: Final = 3_600_000  # `last_used` is kept to the hour: a token that is always in use costs few writes
 
 MAX_KEPT: Final = 10_000  # results of each kind: to forget them takes less than a millisecond
-MAX_NAMED: Final = 1_000  # identities of names: to keep one that no other connection shares would only use memory
+MAX_NAMED: Final = 1_000  # identities without a token: most names have one connection, which shares its with none
 NEVER_MS: Final = 2**63
 
 Key = TypeVar("Key")

@@ -194,12 +194,12 @@ class Consumer:
         """Delete the consumer. Its leases end."""
         await self._context.records.delete(self._key, self._check)
 
-    # Steps of these
+    # Steps of the methods above
 
     async def _receive(self, limit: int, lease_s: float) -> tuple[Taken, ConsumerState]:
         taken = Taken()
 
-        async def took(known: ConsumerState | None) -> ConsumerState:
+        async def lease_next(known: ConsumerState | None) -> ConsumerState:
             nonlocal taken
             state = self._allowed(known)
             now_ms = self._context.now_ms()
@@ -214,7 +214,7 @@ class Consumer:
             until_ms = min(self._context.now_ms() + round(lease_s * 1000), self._token_end_ms())
             return state.lease(taken.lease or "", [message.seq for message in messages], until_ms, self._token_id)
 
-        state = await self._context.records.update(self._key, took)
+        state = await self._context.records.update(self._key, lease_next)
         return taken, state
 
     def _has_lost(self, now_ms: int, token_id: str) -> bool:
@@ -253,13 +253,13 @@ class Consumer:
     async def _change(
         self, change: Callable[[ConsumerState, int], tuple[ConsumerState, Iterable[DeadLetter]]]
     ) -> ConsumerStatus:
-        async def changed(known: ConsumerState | None) -> ConsumerState:
+        async def change_known(known: ConsumerState | None) -> ConsumerState:
             state = self._allowed(known)
             after, dead = change(state, self._context.now_ms())
             await self._report(state.epoch, dead)
             return after
 
-        return await self._status(await self._context.records.update(self._key, changed))
+        return await self._status(await self._context.records.update(self._key, change_known))
 
     def _allowed(self, state: ConsumerState | None) -> ConsumerState:
         if state is None:

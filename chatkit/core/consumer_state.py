@@ -229,7 +229,7 @@ class ConsumerState(msgspec.Struct, frozen=True, omit_defaults=True):
         moved = replace(self, epoch=position.epoch, seq=position.seq, high=position.seq)
         return replace(moved, leases=(), waiting=(), tries={}, gap=None, settled_leases=())
 
-    # Steps of these
+    # Steps of the methods above
 
     def _lease(self, lease_id: str, now_ms: int) -> Lease | None:
         """Return a lease, or None for one that was settled whole. Raise `LeaseExpired`."""

@@ -30,7 +30,7 @@ class HistoryQueue:
         """Run a search in many rooms when it is the client's turn. Raise as `read` does."""
         return await self._searches.run(client, call)
 
-    async def list(self, client: Client, call: Callable[[], Awaitable[T]]) -> T:
+    async def read_several(self, client: Client, call: Callable[[], Awaitable[T]]) -> T:
         """Run a call that reads a page of several rooms when it is the client's turn. Raise as `read` does."""
         return await self._pages.run(client, call)
 

@@ -94,7 +94,7 @@ class Hub:
         self.records = HubStore(backend, self.publish, self._records.refresh, self.delete_room, self.rename_room)
         self.read_state = ReadState(backend, self.records)
         self.consumers = Consumers(backend, self.records, self.subscribe, self.now_ms, self.access)
-        store = cast("Backend", self.records)  # of which they use no more than there is
+        store = cast("Backend", self.records)  # they use only the methods that it has
         self.audit = Audit(store, self.now_ms)
         self.administration = Administration(store, self.now_ms, self.audit)
         self.moderation = Moderation(store, self.now_ms, self.audit, refusal_s=REFUSAL_S if backend.shared else 0)

@@ -5,7 +5,7 @@ store is asked for the newest messages, so the guard also sees what other proces
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import pairwise
 from typing import Final, TypeAlias
 
@@ -16,6 +16,7 @@ from chatkit.core.audit import SERVER_NAME
 from chatkit.core.backend import Backend
 from chatkit.core.group_commit import Settle
 from chatkit.core.model import Draft, Message
+from chatkit.core.tasks import Spawn
 from chatkit.errors import BotLoop, ChatkitError, Unavailable
 
 DEFAULT_BOT_LIMIT: Final = 100  # far more than bots answer each other on purpose; a loop gets there in seconds
@@ -65,8 +66,8 @@ class LoopGuard:
     """Passes the drafts of bots on to `submit`, or refuses them with `BotLoop`.
 
     A room is blocked if its newest `limit` messages are of bots that take turns: all are of the last hour, and at least
-    a tenth of them are by another sender than the message before. So a bot that writes alone is never refused, nor
-    because another bot remarks on it now and then. Changes of messages, such as reactions, neither count nor are
+    a tenth of them are by another sender than the message before. So a bot that writes alone is never refused, also if
+    another bot remarks on it now and then. Changes of messages, such as reactions, neither count nor are
     refused. Messages of incoming webhooks and of the server count, but are not refused.
 
     `limit` is exact for bots that wait for each other's messages. If several processes serve a room, or if bots publish
@@ -80,7 +81,7 @@ class LoopGuard:
         limit: int,
         *,
         submit: Callable[[Draft, Settle], None],
-        spawn: Callable[[Coroutine[None, None, None]], object],
+        spawn: Spawn,
         now_ms: Callable[[], int],
     ) -> None:
         self._backend = backend

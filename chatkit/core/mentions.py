@@ -16,7 +16,7 @@ from chatkit.core.roster import Roster
 from chatkit.core.text import normalize
 
 MAX_MENTIONS: Final = 32  # signs `@` of one message behind which a name is looked for: this bounds the work
-MAX_EXAMINED: Final = 32  # members of a room whose names' beginnings are looked for before anything else
+MAX_EXAMINED: Final = 32  # members of a room; in a larger room, every `@` may begin a mention
 MAX_SCANNED_CHARS: Final = 1_000  # of a body, once for each beginning
 MAX_ROOMS: Final = 1_000  # of which the beginnings are kept
 
@@ -29,8 +29,8 @@ _WORD_END: Final = re.compile(r"(?!\w|-[^\W_])")  # of ASCII text: in other scri
 class MentionFinder:
     """Finds whom drafts mention: names that tokens hold, and members of the draft's room.
 
-    Most messages with an `@` mention nobody. For each room, the finder keeps with what a mention in ASCII can begin,
-    such as `@a`, until a name comes or goes.
+    Most messages with an `@` mention nobody. For each room, the finder keeps the beginnings of all possible mentions in
+    ASCII, such as `@a`, until a name comes or goes.
     """
 
     def __init__(self, access: AccessTable, roster: Roster) -> None:

@@ -14,9 +14,9 @@ def repeat_of(draft: Draft, stored: Message) -> Receipt:
 
     A redacted message has no content left to compare: every draft with its key counts as a repeat of it.
     """
-    is_same = stored.redacted or (draft.body == stored.body and _is_same_json(draft.data, stored.data))
-    is_same = is_same and draft.of == stored.of and draft.act == stored.act
-    return Receipt(stored, repeat=True, conflict=not is_same)
+    is_same_content = stored.redacted or (draft.body == stored.body and _is_same_json(draft.data, stored.data))
+    is_same_reference = draft.of == stored.of and draft.act == stored.act
+    return Receipt(stored, repeat=True, conflict=not (is_same_content and is_same_reference))
 
 
 def _is_same_json(one: Any, other: Any) -> bool:

@@ -6,7 +6,7 @@ The tail is kept at the head of the log. Knows no other rooms, no publishers and
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
 from typing import Protocol, TypeAlias
@@ -18,6 +18,7 @@ from chatkit.core.page_cache import PageCache
 from chatkit.core.position import is_in_log, resume
 from chatkit.core.segment import MAX_MESSAGES, Segment
 from chatkit.core.signals import Redaction, Signal
+from chatkit.core.tasks import Spawn
 from chatkit.errors import ChatkitError
 
 MAX_EARLY = 64  # notifications of a room that is being opened: more arrive only while the store hardly answers
@@ -76,9 +77,7 @@ class Room:
         "work",
     )
 
-    def __init__(
-        self, name: str, backend: Backend, pages: PageCache, spawn: Callable[[Coroutine[None, None, None]], object]
-    ) -> None:
+    def __init__(self, name: str, backend: Backend, pages: PageCache, spawn: Spawn) -> None:
         self.name = name
         self.tail = Segment(Head("", 1, 0), (), None if backend.keeps_history else UNKEPT_MESSAGES)
         # Each reader's callback, in the order in which the readers came: none is moved when another comes or leaves.

@@ -24,6 +24,7 @@ from chatkit.core.position import is_in_log, start_before_end
 from chatkit.core.room import Room, Wake
 from chatkit.core.signals import MembersChanged, RoomChanged, Signal, StoreAvailable, StoreUnavailable, Typing
 from chatkit.core.subscription import Subscription
+from chatkit.core.tasks import Spawn
 from chatkit.errors import ChatkitError, Unavailable
 
 READERS_A_TURN = 500  # measured in one turn of the event loop: some tenths of a millisecond
@@ -43,7 +44,7 @@ class Rooms:
     def __init__(
         self,
         backend: Backend,
-        spawn: Callable[[Coroutine[None, None, None]], object],
+        spawn: Spawn,
         *,
         on_reconnect: Callable[[], None],
         on_close: Callable[[Subscription], None],

@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from chatkit.errors import ChatkitError, Unavailable
+
+Spawn: TypeAlias = Callable[[Coroutine[None, None, None]], object]
+"""Starts a coroutine as a task that the hub owns, such as `Tasks.spawn`."""
 
 _logger = logging.getLogger(__name__)
 

@@ -105,7 +105,7 @@ async def find_mentions(
         within = admission.readable_names(request.user)
         return await admission.hub.read_state.mentions(reader, within, before=position, limit=limit + 1)
 
-    return await admission.context.history_queue.list(admission.client(request), read)
+    return await admission.context.history_queue.read_several(admission.client(request), read)
 
 
 @get("/search")

@@ -10,12 +10,8 @@ from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
 from litestar.response import Stream
 
 from chatkit.core.backend import Filter
-from chatkit.core.model import (
-    Cursor,
-    Limits,
-    check_sender,
-    parse_time,
-)
+from chatkit.core.history import HistoryPage
+from chatkit.core.model import Cursor, Limits, check_sender, parse_time
 from chatkit.core.text import check_search, normalize
 from chatkit.errors import BadRequest
 from chatkit.server.admission import Admission, check_request
@@ -35,9 +31,8 @@ from chatkit.session.formats import with_cursor
 from chatkit.wire import protocol
 from chatkit.wire.costs import JOIN_COST, LIST_COST, MEMBERS_COST, PAGE_COST, SEARCH_COST
 from chatkit.wire.http import MemberList, RoomView
-from chatkit.wire.page import encode_page, page_json
+from chatkit.wire.page import EncodedPage, encode_page, page_json
 
-NDJSON = "application/x-ndjson"
 PAGE_MESSAGES = 100  # in a page, when no limit is given
 MAX_TIME_CHARS = 64  # an RFC 3339 time has about 30
 
@@ -135,17 +130,23 @@ async def read_messages(
     history = await while_connected(request, reading)
     readable_room(admission, request, room)  # again: a search takes seconds
     page = await encode_page(history, is_forward=after is not None)
-    if _accepts(request, NDJSON):
-        lines = [] if history.gap is None else [gap_line(history.gap, history.head.epoch)]
-        n_left_out = len(history.messages) - len(page.messages)
-        sent = history.messages[: len(page.messages)] if after is not None else history.messages[n_left_out:]
-        lines += [
-            with_cursor(bytes(raw), message.cursor) + b"\n" for raw, message in zip(page.messages, sent, strict=True)
-        ]
-        if page.reached is not None:
-            lines.append(b'{"type":"reached","seq":%d}\n' % page.reached)
-        return Response(b"".join(lines), media_type=NDJSON)
+    if _accepts(request, JSON_LINES.media_type):
+        return Response(_page_lines(history, page, is_forward=after is not None), media_type=JSON_LINES.media_type)
     return Response(page_json(history, page), media_type=MediaType.JSON)
+
+
+def _page_lines(history: HistoryPage, page: EncodedPage, *, is_forward: bool) -> bytes:
+    """Return a page as lines of JSON. The page may have fewer messages than were read: it has a largest size."""
+    n_left_out = len(history.messages) - len(page.messages)
+    sent = history.messages[: len(page.messages)] if is_forward else history.messages[n_left_out:]
+    lines = [] if history.gap is None else [gap_line(history.gap, history.head.epoch)]
+    lines += [
+        with_cursor(bytes(encoded), message.cursor) + b"\n"
+        for encoded, message in zip(page.messages, sent, strict=True)
+    ]
+    if page.reached is not None:
+        lines.append(b'{"type":"reached","seq":%d}\n' % page.reached)
+    return b"".join(lines)
 
 
 def check_limit(limit: int, limits: Limits) -> None:
@@ -196,7 +197,7 @@ async def follow(
     start = read_start(after, history)
     if last_event_id:
         start = StartPosition(Cursor.parse(last_event_id), start.history)
-    form = JSON_LINES if _accepts(request, NDJSON) else EVENT_STREAM
+    form = JSON_LINES if _accepts(request, JSON_LINES.media_type) else EVENT_STREAM
     n_history = context.history if start.history is None else min(start.history, context.limits.history)
     start = StartPosition(start.after, n_history)
     events = await begin(_counted(admission, stream(context.hub, request.user, room, start, form)))

@@ -1,8 +1,10 @@
 """The settings of the server, with their defaults and checks."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
+from itertools import chain
 from math import inf
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -19,31 +21,16 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}  # browsers leave these out of an origin
 BURST_S: Final = 10  # after a quiet time, a sender may publish at once what the rate allows in this time
 MAX_KEEP: Final = (1 << 63) - 1  # the largest number that a store holds
-OWN_PATHS: Final = frozenset(
-    {
-        "bans",
-        "client.js",
-        "consumers",
-        "health",
-        "hooks",
-        "invites",
-        "mcp",
-        "me",
-        "mentions",
-        "metrics",
-        "rooms",
-        "schema",
-        "search",
-        "session",
-        "static",
-        "tokens",
-        "unread",
-        "webhooks",
-        "ws",
-    }
-)  # the first part of each path that the server uses
+# The first part of each path that the server uses.
+OWN_PATHS: Final = frozenset((
+    "bans", "client.js", "consumers", "health", "hooks", "invites", "mcp", "me", "mentions", "metrics", "rooms",
+    "schema", "search", "session", "static", "tokens", "unread", "webhooks", "ws",
+))  # fmt: skip
 MAX_PREFIX: Final = 200  # characters; the prefix is part of a cookie's name
 MAX_RATE_BYTES: Final = 1 << 20  # bytes per second of one sender: allows a large paste, but not a flood
+
+_Check: TypeAlias = tuple[bool, str]
+"""Whether a value is invalid, and the sentence that says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,64 +69,53 @@ class Settings:
     def __post_init__(self) -> None:
         """Raise `BadRequest` with a sentence for each invalid value."""
         object.__setattr__(self, "path_prefix", self.path_prefix.rstrip("/"))  # the class is frozen
-        wrong = [
-            sentence
-            for is_wrong, sentence in (
-                (not 0 <= self.port <= 65_535, "port must be 0 to 65535"),
-                (self.workers < 1, "workers must be at least 1"),
-                (not 0 <= self.history <= self.limits.history, f"history must be 0 to {self.limits.history}"),
-                (self.keep is not None and self.keep < 1, "keep must be at least 1"),
-                (self.keep is not None and self.keep > MAX_KEEP, f"keep must be at most {MAX_KEEP}"),
-                (self.keep_for_s is not None and self.keep_for_s <= 0, "keep-for must be longer than 0 seconds"),
-                (
-                    not self.rate_limit >= 0,
-                    "rate-limit must be at least 0",
-                ),  # `not >=`, because NaN fails every comparison
-                (
-                    self.rate_limit == inf,
-                    "rate-limit must be finite; for no limit, use 0",
-                ),  # JSON has no infinity for clients
-                (not 0 <= self.bot_limit <= MAX_BOT_LIMIT, f"bot-limit must be 0 to {MAX_BOT_LIMIT}"),
-                (self.max_connections < self.workers, _too_few_connections(self.workers)),
-                (self.log_level not in LOG_LEVELS, f"log-level must be one of {', '.join(LOG_LEVELS)}"),
-                (
-                    self.secret is not None and not _is_secret(self.secret),
-                    "the secret must have at least 8 characters: ASCII, no spaces at the ends, no escapes such as %41",
-                ),
-                *(
-                    (not _is_origin(origin), f"an origin must look like https://chat.example, not {origin!r}")
-                    for origin in self.origins
-                ),
-                *(
-                    (not _is_network(text), f"trust-proxy must be an IP address or network, not {text!r}")
-                    for text in self.trust_proxies
-                ),
-                *(
-                    (not _is_network(text), f"webhook-allow must be an IP address or network, not {text!r}")
-                    for text in self.webhook_allow
-                ),
-                (
-                    self.trust_header is not None and not _is_header(self.trust_header),
-                    f"trust-header must be the name of a header, such as Remote-User, not {self.trust_header!r}",
-                ),
-                (
-                    self.trust_header is not None and not self.trust_proxies,
-                    "trust-header needs --trust-proxy: anybody else could send that header too",
-                ),
-                (not _is_prefix(self.path_prefix), f"path-prefix must look like /chat, not {self.path_prefix!r}"),
-                (
-                    self.path_prefix.split("/")[1:2] != [] and self.path_prefix.split("/")[1] in OWN_PATHS,
-                    f"path-prefix must not be {self.path_prefix!r}: the server uses that path itself",
-                ),
-                (
-                    self.page is not None and not (self.page / "index.html").is_file(),
-                    f"page must be a folder with an index.html, and {self.page} has none",
-                ),
-            )
-            if is_wrong
-        ]
-        if wrong:
+        checks = chain(self._check_numbers(), self._check_access(), self._check_page())
+        if wrong := [sentence for is_wrong, sentence in checks if is_wrong]:
             raise BadRequest("; ".join(wrong))
+
+    def _check_numbers(self) -> Iterator[_Check]:
+        yield not 0 <= self.port <= 65_535, "port must be 0 to 65535"
+        yield self.workers < 1, "workers must be at least 1"
+        yield not 0 <= self.history <= self.limits.history, f"history must be 0 to {self.limits.history}"
+        yield self.keep is not None and self.keep < 1, "keep must be at least 1"
+        yield self.keep is not None and self.keep > MAX_KEEP, f"keep must be at most {MAX_KEEP}"
+        yield self.keep_for_s is not None and self.keep_for_s <= 0, "keep-for must be longer than 0 seconds"
+        yield not self.rate_limit >= 0, "rate-limit must be at least 0"  # `not >=`: NaN fails every comparison
+        # JSON, in which clients get the rate, has no infinity.
+        yield self.rate_limit == inf, "rate-limit must be finite; for no limit, use 0"
+        yield not 0 <= self.bot_limit <= MAX_BOT_LIMIT, f"bot-limit must be 0 to {MAX_BOT_LIMIT}"
+        yield self.max_connections < self.workers, _too_few_connections(self.workers)
+        yield self.log_level not in LOG_LEVELS, f"log-level must be one of {', '.join(LOG_LEVELS)}"
+
+    def _check_access(self) -> Iterator[_Check]:
+        yield (
+            self.secret is not None and not _is_secret(self.secret),
+            "the secret must have at least 8 characters: ASCII, no spaces at the ends, no escapes such as %41",
+        )
+        for origin in self.origins:
+            yield not _is_origin(origin), f"an origin must look like https://chat.example, not {origin!r}"
+        for text in self.trust_proxies:
+            yield not _is_network(text), f"trust-proxy must be an IP address or network, not {text!r}"
+        for text in self.webhook_allow:
+            yield not _is_network(text), f"webhook-allow must be an IP address or network, not {text!r}"
+        if self.trust_header is not None:
+            yield (
+                not _is_header(self.trust_header),
+                f"trust-header must be the name of a header, such as Remote-User, not {self.trust_header!r}",
+            )
+            yield not self.trust_proxies, "trust-header needs --trust-proxy: anybody else could send that header too"
+
+    def _check_page(self) -> Iterator[_Check]:
+        prefix = self.path_prefix
+        yield not _is_prefix(prefix), f"path-prefix must look like /chat, not {prefix!r}"
+        yield (
+            not OWN_PATHS.isdisjoint(prefix.split("/")[1:2]),
+            f"path-prefix must not be {prefix!r}: the server uses that path itself",
+        )
+        yield (
+            self.page is not None and not (self.page / "index.html").is_file(),
+            f"page must be a folder with an index.html, and {self.page} has none",
+        )
 
     @property
     def is_loopback(self) -> bool:

@@ -4,19 +4,19 @@ While the socket is full, nothing is written or buffered: the subscription's pos
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from chatkit.core.model import Gap, Message
 from chatkit.core.segment import Encode
 from chatkit.core.subscription import Item, Subscription, WouldBlock
+from chatkit.core.tasks import Spawn
 from chatkit.errors import ChatkitError
 from chatkit.websocket.direct import DirectSocket
 
 EncodeGap: TypeAlias = Callable[[Subscription, Gap], bytes]
 EncodeEpoch: TypeAlias = Callable[[Subscription, int], bytes]
 """Encodes the subscription's new epoch. The messages of that epoch after the given `seq` follow."""
-Spawn: TypeAlias = Callable[[Coroutine[None, None, None]], object]
 
 CHUNKS_A_WAKE = 4  # then the other readers are served
 

@@ -40,6 +40,8 @@ from chatkit.wire.costs import (
 )
 from chatkit.wire.page import encode_page
 
+PAGE_MESSAGES = 50  # of history, when no limit is given: about what fits on a screen
+
 
 class JsonSession(Session):
     """A session in `chatkit.v1`: commands and events as JSON, any number of rooms."""
@@ -297,7 +299,7 @@ class JsonSession(Session):
         self._send(protocol.RoomEvent(room, settings.topic, settings.archived, self._rights.get(room)))
 
     async def _send_history(self, room: str, command: protocol.HistoryCommand) -> None:
-        limit = min(self._context.limits.history, 50 if command.limit is None else command.limit)
+        limit = min(self._context.limits.history, PAGE_MESSAGES if command.limit is None else command.limit)
         if limit < 1:
             raise BadRequest("limit is at least 1")
         self._check(Right.READ, room)

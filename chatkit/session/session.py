@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from chatkit.core.access import Identity, Right, is_system_room
-from chatkit.core.group_commit import Outcome, SettleAll
+from chatkit.core.group_commit import MAX_SUBMITTED, Outcome, SettleAll
 from chatkit.core.model import Draft
 from chatkit.core.signals import RoomChanged, RoomSignal, Signal, StoreAvailable, StoreUnavailable
 from chatkit.core.subscription import Subscription
@@ -25,11 +25,11 @@ from chatkit.wire import protocol
 from chatkit.wire.codes import close_code_of, text_of
 
 # Beyond each of these bounds, the client's socket is not read until it is below the bound again.
-MAX_OUTSTANDING = 512  # messages of one client that are not committed yet
+MAX_OUTSTANDING = MAX_SUBMITTED  # messages of one client that are not committed yet
 MAX_JOBS = 64  # commands of one client that wait for the store
 MAX_UNREAD_BYTES = 1 << 20  # answers that the client has not read: ten thousand acknowledgements
 
-NOWHERE: frozenset[str] = frozenset()  # shared by all sessions that have published nothing, which are most
+NO_ROOMS: frozenset[str] = frozenset()  # shared by the sessions that have published nothing, which are most
 MAX_WRITABLE = 64  # rooms to which the client may publish that are remembered: as many as it may join by default
 
 Job: TypeAlias = Callable[[], Awaitable[None]]
@@ -59,7 +59,7 @@ class Session(ABC):
         self._socket = socket
         self._sender = identity.name
         self._limiter = limiter
-        self._writable = NOWHERE  # rooms to which the client may publish, as of `_writable_generation`
+        self._writable = NO_ROOMS  # rooms to which the client may publish, as of `_writable_generation`
         self._writable_generation = self._access.generation
         self._rooms: dict[str, Delivery] = {}  # the rooms that this client reads
         self._n_outstanding = 0
@@ -218,7 +218,7 @@ class Session(ABC):
         """Raise unless the client may publish to the room. That it may is remembered until any access changes."""
         if self._writable_generation != self._access.generation:
             self._writable_generation = self._access.generation
-            self._writable = NOWHERE
+            self._writable = NO_ROOMS
         elif room in self._writable:
             return
         self._check(Right.WRITE, room)

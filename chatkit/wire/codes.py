@@ -38,6 +38,7 @@ from chatkit.errors import (
 from chatkit.websocket.codes import CloseCode
 
 DEFAULT_RETRY_AFTER_S: Final = 1.0  # if a server sends no time after which to retry
+MAX_VALUE_CHARS: Final = 80  # of a text that was refused: enough to recognize it
 
 
 class PrivateCloseCode(IntEnum):
@@ -192,9 +193,6 @@ def _details_of(error: ChatkitError) -> Details:  # noqa: PLR0911 - a table of c
             return Details(value=error.name[:MAX_VALUE_CHARS])
         case _:
             return Details()
-
-
-MAX_VALUE_CHARS: Final = 80  # of a text that was refused: enough to recognize it
 
 
 def error_of(  # noqa: C901 - a table of cases

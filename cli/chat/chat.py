@@ -67,7 +67,7 @@ class Chat:
             await self._connection.close()
 
     def on_edit(self, text: str) -> None:
-        """Notify the others that this person is typing, now and then. A command is nobody's business."""
+        """Notify the others, at most every few seconds, that this person is typing. A command is not a message."""
         now = asyncio.get_running_loop().time()
         is_sent = self._notifying is not None and not self._notifying.done()
         if is_sent or now - self._notified_at < TYPING_EVERY_S or (text.startswith("/") and not text.startswith("//")):

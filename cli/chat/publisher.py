@@ -10,7 +10,7 @@ from chatkit.cli.next_steps import with_next_step
 from chatkit.client import Client
 from chatkit.core.message_state import Act
 from chatkit.core.model import Receipt
-from chatkit.errors import ChatkitError
+from chatkit.errors import ChatkitError, NotFound
 
 
 class ChatPublisher:
@@ -37,7 +37,9 @@ class ChatPublisher:
         if answer.cancelled():
             return
         if error := answer.exception():
-            reason = with_next_step(error) if isinstance(error, ChatkitError) else str(error)
+            reason = str(error)
+            if isinstance(error, ChatkitError) and not isinstance(error, NotFound):
+                reason = with_next_step(error)  # of a message that was not found, the number was mistyped
             self._interface.warn(f"not stored: {reason}")
         elif answer.result().repeat:
             self._interface.note("nothing to change: that was so already")

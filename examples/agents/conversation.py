@@ -17,8 +17,7 @@ from typing import Any
 
 from agent import ToolFailed, run_agent
 
-from chatkit.client import Client
-from chatkit.core.model import Gap, Message
+from chatkit.client import Client, Gap, Message
 
 ROOM = "team"
 BOT_LIMIT = 12  # the default of a server is 100

@@ -161,7 +161,10 @@ def test_the_audit_is_read_by_administrators_only(served: Served, runner: Any) -
 def test_a_refusal_says_who_may(served: Served, runner: Any) -> None:
     hint = "use an administrator's token (--token), or open the store itself (--backend)"
     assert runner(served.writer).refused("token", "list", status=4).endswith(hint)
+    hint = "give a token with --token or in CHATKIT_TOKEN, or open the store itself (--backend)"
     assert runner(None).refused("token", "add", "x", "--admin", status=4).endswith(hint)
+    for words in (["consumers"], ["rooms"], ["room", "show", "ops"], ["export"]):
+        assert "give a token with --token or in CHATKIT_TOKEN" in runner(None).refused(*words, status=4)
 
 
 def test_names_ids_and_bans_are_completed(served: Served, runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from chatkit.client import Joined, Presence
 from chatkit.core.message_state import Act
 from chatkit.core.model import Member, Receipt
 from chatkit.core.signals import Typing
-from chatkit.errors import Forbidden
+from chatkit.errors import Forbidden, NotFound
 
 PLAIN = Style(is_coloured=False)
 
@@ -50,6 +50,17 @@ def test_lines_wait_until_they_are_stored_and_shown() -> None:
         assert screen.notes[-1].startswith("not stored: you may not write here")
         for answer in answers[3:]:
             answer.cancel()
+
+    run(main())
+
+
+def test_a_number_without_a_message_is_reported_without_a_hint_about_rooms() -> None:
+    async def main() -> None:
+        screen = KeptScreen()
+        answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        answer.set_exception(NotFound("there is no message 999 in 'ops'"))
+        context_of(screen).publisher.on_answer(answer)
+        assert screen.notes == ["not stored: there is no message 999 in 'ops'"]
 
     run(main())
 

@@ -27,7 +27,10 @@ def check_commands(chatkit: CommandRunner) -> None:
     assert chatkit.stderr == "chatkit: nothing is unread\n"
     chatkit.run("publish", "ops", "deploy 1", "--name", "ann")
     assert chatkit.run("unread", "ops") == ""
-    assert chatkit.stderr == "chatkit: ops does not count yet; begin with: chatkit unread ops --mark-read\n"
+    assert chatkit.stderr == (
+        "chatkit: you have not marked ops as read yet, which starts the count: chatkit unread ops --mark-read
+"
+    )
     assert chatkit.json("unread", "#ops", "--mark-read") == {"room": "ops", "seq": 1}
     chatkit.run("publish", "ops", "deploy 2", "--name", "ann")
     chatkit.run("publish", "dev", "deploy 3", "--name", "bob")

@@ -39,6 +39,7 @@ def test_settings_of_a_room_change_one_by_one(chatkit: CommandRunner) -> None:
         "topic     Deployments", "keeps     1d12h", "archived  yes",
     ]  # fmt: skip
     assert chatkit.run("room", "show", "ops") == chatkit.run("rooms", "ops")
+    assert "keeps     30d\n" in chatkit.run("room", "set", "ops", "--keep-for", "30d")
     reset = chatkit.json("room", "set", "ops", "--topic", "", "--keep-for", "default", "--no-archive")
     assert not {"topic", "keep", "keep_for_s", "archived"} & set(reset)
 
@@ -53,6 +54,20 @@ def test_a_room_gets_another_name_and_its_old_name_is_freed(chatkit: CommandRunn
     assert "Free its old name?" in chatkit.refused("room", "delete", "ops")
     chatkit.run("room", "delete", "ops", "--yes")
     assert chatkit.refused("room", "delete", "ops", "--yes", status=1) == NO_ROOM
+
+
+def test_an_empty_history_is_explained(chatkit: CommandRunner) -> None:
+    chatkit.run("publish", "ops", "hi")
+    for words, notice in (
+        (["opps"], "there are no messages in opps ('chatkit rooms' lists the rooms)"),
+        (["ops", "--sender", "eve"], "no message of ops matches"),
+        (["ops", "--as-of", "2h"], "no message of ops matches"),
+        (["--search", "absent"], "no message matches"),
+    ):
+        assert chatkit.run("history", *words) == ""
+        assert chatkit.stderr == f"chatkit: {notice}\n"
+        assert chatkit.rows("history", *words) == []
+    assert chatkit.stderr == ""  # programs count the lines
 
 
 def test_a_room_is_deleted_with_its_messages(chatkit: CommandRunner) -> None:

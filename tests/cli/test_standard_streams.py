@@ -104,7 +104,7 @@ def test_an_import_is_read_from_a_nonblocking_pipe(shell: Shell) -> None:
             writes.write(lines[1])
             writes.close()
             output, _ = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, output) == (0, b"imported 2 messages into 1 rooms\n")
+    assert (process.returncode, output) == (0, b"imported 2 messages into 1 room\n")
 
 
 def unread(descriptor: int) -> int:

@@ -58,6 +58,16 @@ def test_a_server_that_speaks_another_protocol_raises_unavailable() -> None:
         run(test())
 
 
+def test_a_server_without_tls_is_named_as_the_cause(server: ServerProcess) -> None:
+    async def test() -> None:
+        async with Client(server.url.replace("http:", "https:")) as client:
+            for call in (client.publish("ops", "hi"), client.rooms()):
+                with pytest.raises(Unavailable, match="does not speak TLS: use http:// in place of https://"):
+                    await call
+
+    run(test())
+
+
 def test_a_bad_url_is_refused_before_a_connection_is_opened() -> None:
     label = "a" * 64  # one more than a name in the DNS may have
     for url in ("ftp://example.org", "http://127.0.0.1:99999", "http://[", "http://a b", f"http://{label}.example"):

@@ -28,8 +28,7 @@ def check_commands(chatkit: CommandRunner) -> None:
     chatkit.run("publish", "ops", "deploy 1", "--name", "ann")
     assert chatkit.run("unread", "ops") == ""
     assert chatkit.stderr == (
-        "chatkit: you have not marked ops as read yet, which starts the count: chatkit unread ops --mark-read
-"
+        "chatkit: you have not marked ops as read yet, which starts the count: chatkit unread ops --mark-read\n"
     )
     assert chatkit.json("unread", "#ops", "--mark-read") == {"room": "ops", "seq": 1}
     chatkit.run("publish", "ops", "deploy 2", "--name", "ann")

@@ -121,10 +121,10 @@ def test_characters_outside_the_encoding_are_printed_as_escapes(shell: Shell) ->
 
 def test_that_nothing_is_found_is_said_on_standard_error(shell: Shell) -> None:
     assert shell.run("history", "empty") == ""
-    assert shell.stderr == "chatkit: the room empty has no messages\n"
+    assert shell.stderr == "chatkit: there are no messages in empty ('chatkit rooms' lists the rooms)\n"
     shell.run("publish", "found", "hi")
     for words in (["found", "--search", "absent"], ["found", "--after", "1"], ["--search", "absent"]):
         assert shell.run("history", *words) == ""
-        assert shell.stderr == f"chatkit: no message{' of the room found' if words[0] == 'found' else ''} matches\n"
+        assert shell.stderr == f"chatkit: no message{' of found' if words[0] == 'found' else ''} matches\n"
     assert shell.run("history", "found", "--search", "absent", "--json") == ""
     assert shell.stderr == ""

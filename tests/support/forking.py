@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 MODULES = {
-    *("appender", "chatkit", "chatkit.cli", "chatkit.server.workers.worker", "short_lease"),
+    *("appender", "chatkit", "chatkit.cli", "chatkit.server.workers.worker", "short_times"),
     *("chatkit.bench.chaos.receiver", "chatkit.bench.chaos.worker"),
     "probe",  # of the test of this module
 }

@@ -64,7 +64,8 @@ EPOCH_CHARS: Final = 8  # 41 bits: two logs of one store practically never get t
 
 def new_epoch() -> str:
     """Return a random epoch for a log that is created or starts again."""
-    return "".join(secrets.choice(EPOCH_ALPHABET) for _ in range(EPOCH_CHARS))
+    number, base = secrets.randbelow(len(EPOCH_ALPHABET) ** EPOCH_CHARS), len(EPOCH_ALPHABET)
+    return "".join([EPOCH_ALPHABET[number // base**place % base] for place in range(EPOCH_CHARS)])
 
 
 class Backend(ABC):

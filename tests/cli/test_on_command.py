@@ -3,15 +3,13 @@
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import short_times
 from cli_process import PATIENCE_S, Shell, wait_until
 
 pytest_plugins = ["shell_fixtures"]
-
-SUPPORT = Path(__file__).parents[1] / "support"
 
 
 def lines(path: Path) -> list[str]:
@@ -21,11 +19,11 @@ def lines(path: Path) -> list[str]:
 def start(shell: Shell, *words: str) -> "subprocess.Popen[bytes]":
     """Start `chatkit on` with a lease of a second: what a killed process has begun comes again after it."""
     return subprocess.Popen(
-        [sys.executable, "-m", "short_lease", "on", *words],
+        [*short_times.COMMAND, "on", *words],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         cwd=shell.folder,
-        env=shell.env | {"PYTHONPATH": str(SUPPORT)},
+        env=shell.env | short_times.shortened("chatkit.cli.on_runner.LEASE_S", 1.0),
     )
 
 

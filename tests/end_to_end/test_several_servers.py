@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import short_times
 import stores
 from raw_client import Talk, call, eventually, publish, run
 from serving import ServerProcess, clean_environment, serve
@@ -107,7 +108,11 @@ def test_the_members_of_a_killed_server_expire(tmp_path: Path) -> None:
             two.kill9()
             await ann.until("presence", left=["bob"])
 
-    with serve(tmp_path / "rooms.db") as one, serve(tmp_path / "rooms.db") as two:
+    env = short_times.shortened("chatkit.core.presence.TTL_S", 2.0)
+    with ExitStack() as stack:
+        one, two = (
+            stack.enter_context(serve(tmp_path / "rooms.db", command=short_times.COMMAND, env=env)) for _ in range(2)
+        )
         run(story(one, two))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from raw_client import call, eventually, open_socket, run
 from serving import ServerProcess, clean_environment, start_in_process_group
-from worker_group import WorkerGroup, children, is_running, open_on_both
+from worker_group import STOP_TIMEOUT_S, WorkerGroup, children, is_running, open_on_both
 
 from chatkit.server.workers.process import WorkerProcess
 
@@ -71,7 +71,7 @@ def test_a_worker_that_hangs_is_killed_after_a_timeout(application: WorkerGroup)
 
     run(test())
     assert wait_for_end(application.server) == 0
-    assert "did not end within 8 s: it is killed" in application.server.log
+    assert f"did not end within {STOP_TIMEOUT_S:.0f} s: it is killed" in application.server.log
 
 
 def test_workers_stop_when_the_supervisor_is_killed(two: WorkerGroup) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import short_times
 from harness import turns, until
 from serving import serve
 from session_host import Allowance, Client, Host, hosted
@@ -158,7 +159,8 @@ def test_a_sender_waits_for_the_store_and_is_notified_once(tmp_path: Path) -> No
             assert bodies == [str(n) for n in range(500)]
             assert [type(signal) for signal in seen] == [ConnectionLost, ConnectionRestored]
 
-    with serve(tmp_path / "rooms.db") as server:
+    env = short_times.shortened("chatkit.backends.sqlite.errors.BUSY_TIMEOUT_S", 1.0)
+    with serve(tmp_path / "rooms.db", command=short_times.COMMAND, env=env) as server:
         lock = sqlite3.connect(tmp_path / "rooms.db", isolation_level=None)
         try:
             asyncio.run(asyncio.wait_for(story(server.url, lock), 60))

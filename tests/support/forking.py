@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 MODULES = {
-    *("appender", "chatkit", "chatkit.cli", "chatkit.server.workers.worker", "short_lease"),
+    *("appender", "chatkit", "chatkit.cli", "chatkit.server.workers.worker", "short_times"),
     *("chatkit.bench.chaos.receiver", "chatkit.bench.chaos.worker"),
     "probe",  # of the test of this module
 }
@@ -202,8 +202,9 @@ def start_server(*words: str) -> ForkServer:
     script = Path(__file__).with_name("fork_server.py")
     with theirs:
         command = [sys.executable, str(script), str(theirs.fileno()), *words]
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-        process = subprocess.Popen(command, **streams, pass_fds=[theirs.fileno()], env=env)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=env
+        )
     process.returncode = 0  # it ends with the connection, and is not waited for
     return ForkServer(ours, env)
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from worker_group import WorkerGroup, serve_workers
+import short_times
+from worker_group import STOP_TIMEOUT_S, WorkerGroup, serve_workers
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ async def app(scope, receive, send):
 def application(tmp_path: Path) -> Iterator[WorkerGroup]:
     """Workers that serve an application of the user, which starts unless there is a file called `broken`."""
     (tmp_path / "some.py").write_text(APPLICATION)
-    with serve_workers("sqlite://", "some:app", folder=tmp_path) as started:
+    env = short_times.shortened("chatkit.server.workers.process.STOP_TIMEOUT_S", STOP_TIMEOUT_S)
+    with serve_workers("sqlite://", "some:app", folder=tmp_path, command=short_times.COMMAND, env=env) as started:
         yield started
     assert "Traceback" not in started.server.log

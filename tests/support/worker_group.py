@@ -14,6 +14,7 @@ from raw_client import WITHIN_S, eventually
 from serving import ServerProcess, serve
 
 ENDED = {"Z", "X"}  # states of a process that was not waited for yet
+STOP_TIMEOUT_S = 2.0  # of workers that serve an application of the tests, which does not stop slowly, but hangs
 FOLLOWERS = 4  # enough for each of two workers to have some
 
 Opened = TypeVar("Opened")

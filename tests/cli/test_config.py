@@ -58,7 +58,7 @@ def make_large(path: Path) -> None:
 )
 def test_an_unreadable_file_is_reported_and_ignored(shell: Shell, make: Callable[[Path], None], why: str) -> None:
     make(shell.folder / "chatkit.toml")
-    shell.run("rooms")
+    shell.run("rooms", "--json")
     assert shell.stderr == f"chatkit: chatkit.toml is ignored: {why}\n"
 
 

@@ -180,7 +180,7 @@ def test_a_token_in_the_environment_is_sent_to_the_server_in_the_users_own_file(
     folder = shell.folder / "config" / "chatkit"
     folder.mkdir(parents=True)
     (folder / "chatkit.toml").write_text(f'server = "{shell.env.pop("CHATKIT_SERVER")}"\n')
-    shell.run("rooms")
+    shell.run("rooms", "--json")
     assert shell.stderr == ""
 
 

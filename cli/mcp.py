@@ -53,7 +53,7 @@ def _serve(target: Target) -> None:
     from chatkit.mcp.stdio import AgentClient, serve
 
     client = AgentClient(target.server, target.name, target.token, give_up_after_s=GIVE_UP_S)
-    stdin = io.TextIOWrapper(open_input(), encoding="utf-8-sig", errors="replace")
+    stdin = io.TextIOWrapper(open_input(), encoding="utf-8-sig", errors="surrogateescape")
     stdout = io.TextIOWrapper(io.BufferedWriter(StandardOutput(sys.stdout.fileno())), encoding="utf-8")
     try:
         asyncio.run(serve(client, stdin, stdout))

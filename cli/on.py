@@ -155,6 +155,7 @@ def on(
     with report_errors(with_next_step):
         import asyncio
 
+        from chatkit.cli.blocking_stream import blocking_stream
         from chatkit.cli.on_command import STDERR, STDOUT, MessageCommand
         from chatkit.cli.on_filter import MessageFilter, RoomPatterns
         from chatkit.cli.on_runner import OnOptions
@@ -175,15 +176,16 @@ def on(
             target.name = (options.consumer or "")[:MAX_SENDER_CHARS]
         if json:
             begin_json()
-        command = MessageCommand(
-            _words(ctx.meta[COMMAND]),
-            timeout_s=None if timeout is None else _timeout_s(timeout),
-            reads_output=reply,
-            stdout=STDERR if json else STDOUT,
-            on_errors=_print_errors if verbose else None,
-        )
-        run = run_on(target, patterns, options, which, command, own=own, json=json, verbose=verbose)
-        status = asyncio.run(run)
+        with blocking_stream(STDERR if json else STDOUT) as stdout:
+            command = MessageCommand(
+                _words(ctx.meta[COMMAND]),
+                timeout_s=None if timeout is None else _timeout_s(timeout),
+                reads_output=reply,
+                stdout=stdout,
+                on_errors=_print_errors if verbose else None,
+            )
+            run = run_on(target, patterns, options, which, command, own=own, json=json, verbose=verbose)
+            status = asyncio.run(run)
         if status is not ExitCode.DONE:
             raise typer.Exit(status)
 

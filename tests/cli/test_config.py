@@ -58,7 +58,7 @@ def make_large(path: Path) -> None:
 )
 def test_an_unreadable_file_is_reported_and_ignored(shell: Shell, make: Callable[[Path], None], why: str) -> None:
     make(shell.folder / "chatkit.toml")
-    shell.run("rooms")
+    shell.run("rooms", "--json")
     assert shell.stderr == f"chatkit: chatkit.toml is ignored: {why}\n"
 
 
@@ -180,7 +180,7 @@ def test_a_token_in_the_environment_is_sent_to_the_server_in_the_users_own_file(
     folder = shell.folder / "config" / "chatkit"
     folder.mkdir(parents=True)
     (folder / "chatkit.toml").write_text(f'server = "{shell.env.pop("CHATKIT_SERVER")}"\n')
-    shell.run("rooms")
+    shell.run("rooms", "--json")
     assert shell.stderr == ""
 
 

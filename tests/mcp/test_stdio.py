@@ -80,6 +80,22 @@ def test_an_agent_talks_to_the_command_by_pipes_that_do_not_block(tmp_path: Path
         assert {json.loads(answered.readline())["id"] for _ in range(n_answers)} == set(range(1, n_answers + 1))
 
 
+def test_what_is_no_request_is_answered_and_the_next_one_is_read(tmp_path: Path) -> None:
+    half = request(1, "tools/call", name="post_message", arguments={"room": "ops", "text": "\ud83d"})
+    latin = '{"jsonrpc":"2.0","id":2,"method":"caf\u00e9"}\n'.encode("latin-1")
+    with started(tmp_path, subprocess.PIPE, subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        lines = [b"\n", half, latin, b"not json\n", b"[" * 100_000 + b"\n", b'{"jsonrpc":"2.0"}\n', INITIALIZE]
+        process.stdin.writelines(lines)
+        process.stdin.flush()
+        answers = [json.loads(process.stdout.readline()) for _ in range(6)]
+    errors = [(answer["id"], answer["error"]["code"]) for answer in answers[:5]]
+    assert errors == [(1, -32700), (2, -32700), (None, -32700), (None, -32700), (None, -32600)]
+    assert "half of a character" in answers[0]["error"]["message"]
+    assert answers[5]["result"]["serverInfo"]["name"] == "chatkit"
+
+
 @pytest.mark.parametrize("stream", ["input", "output"])
 def test_a_standard_stream_that_fails_is_reported(tmp_path: Path, stream: str) -> None:
     with (

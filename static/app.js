@@ -372,8 +372,8 @@ class Page {
       follows: room.following,
       hasNewer: room.hasNewer,
       unread: room.unread,
+      reveal: this.#reveal,
     });
-    if (this.#reveal) this.log.reveal(this.#reveal);
     this.#reveal = null;
     if (this.#wanted !== null && room.joined) void this.#showMessage(this.#wanted);
     if (room.joined) this.#wanted = null;

@@ -50,7 +50,7 @@ export class ToolbarView {
   refresh() {
     if (!this.#isChosen || !this.#current?.isConnected) {
       this.#isChosen = false;
-      this.#setCurrent(this.#messages().at(-1) ?? null);
+      this.#setCurrent(this.#newest());
     }
     if (!this.#bar.isConnected) this.#moveTo(this.#log.querySelector(".message[data-seq]:hover"));
   }
@@ -97,6 +97,12 @@ export class ToolbarView {
     if (this.#current) this.#current.tabIndex = -1;
     this.#current = message;
     if (message) message.tabIndex = 0;
+  }
+
+  #newest() {
+    let line = this.#log.lastElementChild;
+    while (line && !line.matches(".message[data-seq]")) line = line.previousElementSibling;
+    return /** @type {HTMLElement | null} */ (line);
   }
 
   #messages() {

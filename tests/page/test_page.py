@@ -55,6 +55,10 @@ def test_scrolling_up_loads_history_and_keeps_the_position(server: ServerProcess
     # Scroll and measure in one task, before any history can arrive.
     oldest, seq, top = ann.value(
         """() => {
+          window.drawn = [];
+          const countMessages = ({ addedNodes }) => [...addedNodes].filter((line) => line.matches(".message")).length;
+          new MutationObserver((changes) => window.drawn.push(changes.reduce((sum, it) => sum + countMessages(it), 0)))
+            .observe(document.querySelector("#log"), { childList: true });
           const scroller = document.querySelector("#scroller");
           scroller.scrollTop = 300;
           const messages = [...document.querySelectorAll(".message")];
@@ -71,7 +75,11 @@ def test_scrolling_up_loads_history_and_keeps_the_position(server: ServerProcess
         ann.value("() => { document.querySelector('#scroller').scrollTop = 100; }")
         ann.until("above => Number(document.querySelector('.message').dataset.seq) < above", above)
     expect(ann.page.locator("#log-top")).to_have_text("This is the beginning of #long.")
+    ann.until("() => document.querySelectorAll('.message').length === 500")
     assert ann.seqs() == list(range(1, 501))
+    drawn = ann.value("window.drawn")
+    assert sum(drawn) >= 600, "each of the older messages was drawn"
+    assert max(drawn) <= 12, "a page of history is drawn in steps of 10 messages, not of 100"
 
     publish(server, "long", "while reading")
     expect(ann.page.locator("#jump")).to_have_text("1 new message")
@@ -87,6 +95,7 @@ def test_a_busy_room_keeps_the_page_small(server: ServerProcess, shared_ann: Win
     ann = shared_ann.join("busy")
     fill(server, "busy", 900)
     expect(ann.page.locator(".message .text").last).to_have_text("message 900")
+    ann.until("() => document.querySelectorAll('.message').length === 500")
     assert ann.seqs() == list(range(401, 901))
     expect(ann.page.locator(".message").last).to_be_in_viewport()
 

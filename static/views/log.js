@@ -176,7 +176,7 @@ export class LogView {
   }
 
   #onScroll() {
-    const follows = this.#distance() < AT_END_PX;
+    const follows = this.#isWhole.below && this.#distance() < AT_END_PX; // not at the end of what is drawn so far
     if (follows !== this.#follows) {
       this.#follows = follows;
       this.on.onFollow(follows);

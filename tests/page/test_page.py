@@ -308,3 +308,18 @@ def test_the_chosen_appearance_is_kept(open_window: OpenWindow) -> None:
     assert dark != light
     ann.reopen("/#theme").await_connection()
     assert ann.value(ground) == dark
+
+
+def test_the_log_stays_at_its_end_while_a_text_grows_and_shrinks(server: ServerProcess, shared_ann: Window) -> None:
+    fill(server, "growing", 60)
+    ann = shared_ann.join("growing")
+    expect(ann.page.locator(".message .text").last).to_have_text("message 60")
+    box = ann.page.locator("#message-box")
+    row = ann.value("() => document.querySelector('#message-box').offsetHeight")
+    for text in ("line\n" * 12, "", "line\n" * 3, "line\n" * 12, "line"):
+        box.fill(text)
+        if "\n" in text:
+            ann.until("row => document.querySelector('#message-box').offsetHeight > row", row)
+        expect(ann.page.locator(".message").last).to_be_in_viewport(ratio=1)
+        expect(ann.page.locator("#jump")).to_be_hidden()
+    box.fill("")

@@ -113,7 +113,9 @@ export class ToolbarView {
   #onKey(event) {
     if (event.altKey || event.ctrlKey || event.metaKey || event.isComposing) return;
     const message = messageAt(event.target);
-    const isOnMessage = message !== null && message === event.target;
+    // A link or a button in a message uses Enter and the space bar itself, and a box of code the arrows.
+    const isOnPart = isControl(event.target) && event.key.length === 1 && event.key !== " ";
+    const isOnMessage = message !== null && (message === event.target || isOnPart);
     const isOnLog = event.target === this.#scroller && (event.key === "j" || event.key === "k");
     if (!isOnMessage && !isOnLog) return;
     if (!this.#step(event.key, message) && !(message && this.#act(event.key, message))) return;

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
+from threading import Event
 from typing import Any
 
 from page_server import fill
@@ -122,11 +123,11 @@ def scrolled_frames(window: Window) -> list[float]:
 
 
 def end_tracing(devtools: CDPSession, window: Window) -> None:
-    ended: list[object] = []
-    devtools.on("Tracing.tracingComplete", ended.append)
+    ended = Event()
+    devtools.on("Tracing.tracingComplete", lambda _: ended.set())
     devtools.send("Tracing.end")
-    while not ended:
-        window.page.wait_for_timeout(50)
+    while not ended.is_set():
+        window.page.wait_for_timeout(50)  # lets the events arrive
 
 
 def frame_times(events: list[dict[str, Any]]) -> list[float]:

@@ -130,6 +130,10 @@ def test_the_keyboard_moves_between_messages_and_acts_on_them(ann: Window, serve
     chip.click()
     expect(chip).to_have_text("🚀 1")
     expect(chip).to_have_attribute("aria-pressed", "false")
+    chip.focus()
+    keyboard.press("r")  # Shift+Tab leads to the last part of a message
+    expect(ann.page.locator("#context")).to_contain_text("Answering bob one")
+    keyboard.press("Escape")
     choose(ann, "one", "Who reacted…")
     expect(ann.page.locator("#reactions-list")).to_have_text("🚀bob")
     keyboard.press("Escape")
@@ -290,6 +294,9 @@ def test_a_long_press_opens_a_sheet(server: ServerProcess, open_window: OpenWind
     assert ann.violations() == []
     ann.page.get_by_role("menuitem", name="👍").click()
     expect(ann.page.locator(".reaction")).to_have_text("👍 1")
+    ann.page.locator("#rooms-open").tap()
+    ann.page.locator("#joined-list a").tap()  # the open room: the address stays
+    ann.page.locator("#message-box").tap()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

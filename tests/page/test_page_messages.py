@@ -212,7 +212,10 @@ def test_words_are_completed_and_commands_are_no_messages(ann: Window, server: S
     expect(box).to_have_value("/tpoic x")
     ann.send("/topic all about it")
     expect(ann.page.locator("#topic")).to_have_text("all about it")
+    ann.send("/unknown")
+    expect(ann.page.locator("#problem")).to_contain_text("There is no command /unknown.")
     ann.send("//topic is a command")
+    expect(ann.page.locator("#problem")).to_be_empty()  # it belonged to another text
     ann.send("/me waves")
     ann.expect_texts(["hello", "@bob 🚀 🎉 see #notes", "/topic is a command", "ann waves"])
     ann.send("/search rocket")

@@ -37,7 +37,10 @@ chatkit react ops 42 :tada:
 chatkit react ops 42 👍 --remove
 """
 
-_WHO_EDITS = "give it to a server with --token: --backend identifies nobody; to answer, use 'chatkit reply'"
+_WHO_EDITS = (
+    "on a server, give the sender's --token; on a store, the sender's --name, unless a token proved it; "
+    "to answer, use 'chatkit reply'"
+)
 
 Text = Annotated[
     list[str] | None,
@@ -86,7 +89,8 @@ def edit(
     """Give a message that you sent another text.
 
     Readers see the new text, and that it was edited. The earlier text stays in the log ('chatkit history --raw'). Where
-    there are tokens, you need the token with which you sent the message, and a server: --backend identifies nobody.
+    there are tokens, you need the token with which you sent the message, and a server. With --backend, you can edit
+    what was sent without a token, under the name that sent it.
     """
     with _reporting(room):
         target = Target(ctx, server, backend, name, token)

@@ -205,7 +205,7 @@ class StoreClient(Changes, Consuming):
             logger = logging.getLogger("chatkit")
             self._exit.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.ERROR)
-            self._hub = await self._exit.enter_async_context(Hub(self._backend))
+            self._hub = await self._exit.enter_async_context(Hub(self._backend, trusts_names=True))
         return self._hub
 
     async def _store(self, hub: Hub, draft: Draft) -> Receipt:

@@ -18,7 +18,7 @@ import { Client } from "./client.js";
 import { openStore } from "./storage.js";
 import { Writing } from "./writing.js";
 import { BadgeView } from "./views/badge.js";
-import { showCommands } from "./views/commands.js";
+import { showCommands, showQuiet } from "./views/commands.js";
 import { openHelp } from "./views/help.js";
 import { LogView } from "./views/log.js";
 import { showMe } from "./views/me.js";
@@ -372,14 +372,13 @@ class Page {
       follows: room.following,
       hasNewer: room.hasNewer,
       unread: room.unread,
+      reveal: this.#reveal,
     });
-    if (this.#reveal) this.log.reveal(this.#reveal);
     this.#reveal = null;
     if (this.#wanted !== null && room.joined) void this.#showMessage(this.#wanted);
     if (room.joined) this.#wanted = null;
     const isQuiet = room.joined && lines.length === 0 && room.head === 0;
-    find("#quiet", HTMLElement).hidden = !isQuiet;
-    if (isQuiet) showCommands(find("#quiet-commands", HTMLElement), room.name, this.identification.isSignedIn);
+    showQuiet(isQuiet ? room : null, this.identification.isSignedIn);
     this.access.show(explainAccess(room, this.identification));
     this.writing.view.maxBytes = session.maxBody;
     this.people.show(room.members, room.count, session.name);

@@ -60,6 +60,16 @@ export class LogWindow {
     return undefined;
   }
 
+  /** The messages of the window, for questions about many of them. */
+  bySeq() {
+    /** @type {Map<number, Message>} */
+    const messages = new Map();
+    for (const item of this.items) {
+      if (item.kind === "message" && item.generation === this.generation) messages.set(item.message.seq, item.message);
+    }
+    return messages;
+  }
+
   /** The oldest seq in the window that belongs to the present epoch. */
   get firstShown() {
     const item = this.items.find((item) => item.kind === "message" && item.generation === this.generation);

@@ -12,6 +12,7 @@ import { linesOf } from "./transcript.js";
  */
 export function roomLines(client, room, { me, parents }) {
   const { joined, listed } = client.rooms;
+  const shown = room.bySeq();
   return linesOf(room, {
     pending: client.outbox.of(room.name),
     me,
@@ -21,7 +22,7 @@ export function roomLines(client, room, { me, parents }) {
       rooms: new Set([...joined.keys(), ...listed.map(({ room }) => room)]),
       me: me.name,
     },
-    parentOf: (seq) => room.find(seq)?.message ?? parents.get(room, seq),
+    parentOf: (seq) => shown.get(seq) ?? parents.get(room, seq),
     now: new Date(),
   });
 }

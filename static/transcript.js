@@ -72,7 +72,8 @@ export function linesOf(room, { pending, me, status, known, parentOf, now }) {
 class Groups {
   /** @type {Line[]} */
   lines = [];
-  #previous = { sender: "", mark: "", ms: -Infinity, day: "" };
+  #previous = { sender: "", mark: "", ms: -Infinity };
+  #day = { start: 0, end: 0 };
 
   /** @param {Date} now */
   constructor(now) {
@@ -97,15 +98,16 @@ class Groups {
    */
   add(sender, mark, time, isReply) {
     const previous = this.#previous;
-    const date = new Date(time);
-    const day = date.toDateString();
-    if (day !== previous.day) {
+    const ms = Date.parse(time);
+    const isNewDay = ms < this.#day.start || ms >= this.#day.end;
+    if (isNewDay) {
+      const date = new Date(ms);
+      this.#day = { start: startOfDay(date), end: startOfDay(date, 1) };
       const label = dayLabel(date, this.now);
-      this.lines.push({ kind: "day", id: `day ${day} ${previous.ms}`, look: label, label });
+      this.lines.push({ kind: "day", id: `day ${this.#day.start} ${previous.ms}`, look: label, label });
     }
-    const ms = date.getTime();
-    const isSame = day === previous.day && sender === previous.sender && mark === previous.mark;
-    this.#previous = { sender, mark, ms, day };
+    const isSame = !isNewDay && sender === previous.sender && mark === previous.mark;
+    this.#previous = { sender, mark, ms };
     return isSame && !isReply && ms - previous.ms < GROUP_MS;
   }
 }
@@ -127,8 +129,8 @@ function messageLine(message, id, { room, me, follows, known, parentOf }) {
   const look = JSON.stringify([
     [follows, own, hasMarks ? markOf(message) : "", canReact, me.name],
     [message.redacted, message.edited?.seq, message.pinned, message.reactions, parent],
-    [...parsed.names].filter((name) => known.names.has(name) || message.mentions?.includes(name)),
-    [...parsed.rooms].filter((name) => known.rooms.has(name)),
+    parsed.names.size && [...parsed.names].filter((name) => known.names.has(name) || message.mentions?.includes(name)),
+    parsed.rooms.size && [...parsed.rooms].filter((name) => known.rooms.has(name)),
   ]);
   return { kind: "message", id, look, message, follows, own, hasMarks, parsed, known, parent, canReact };
 }
@@ -144,11 +146,23 @@ function parentLine(seq, message) {
   return { seq, sender: message.sender, text };
 }
 
+/** @type {WeakMap<Message, string>} a message that changes is another object */
+const excerpts = new WeakMap();
+
 /**
  * Return the beginning of a message's text in one line, without its markdown.
  * @param {Message} message
  */
 export function excerpt(message) {
+  const known = excerpts.get(message);
+  if (known !== undefined) return known;
+  const made = makeExcerpt(message);
+  excerpts.set(message, made);
+  return made;
+}
+
+/** @param {Message} message */
+function makeExcerpt(message) {
   const text = textOf(parsedOf(message).blocks) || (hookOf(message)?.cards[0]?.title ?? "");
   const line = text.slice(0, 2 * EXCERPT_CHARS).replace(/\s+/g, " ").trim();
   return line.length > EXCERPT_CHARS ? `${line.slice(0, EXCERPT_CHARS)}…` : line;
@@ -179,7 +193,10 @@ function dayLabel(date, now) {
   return (days > 0 && days < 300 ? DAY : DAY_OF_YEAR).format(date);
 }
 
-/** @param {Date} date */
-function startOfDay(date) {
-  return new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
+/**
+ * Return the time in ms at which a day begins, or one that is `later` days after it.
+ * @param {Date} date
+ */
+function startOfDay(date, later = 0) {
+  return new Date(date.getFullYear(), date.getMonth(), date.getDate() + later).getTime();
 }

@@ -128,6 +128,7 @@ export class Writing {
       return this.page.onProblem(`There is no command /${input.name}. To send this as a message, begin it with //.`);
     }
     if (input.kind === "command") return this.#runCommand(input.name, input.argument);
+    this.page.onProblem(""); // that of an earlier text
     this.page.session.publish(room, input.body, context && { of: context.message.seq });
     this.#contexts.delete(room.name);
     this.#empty();

@@ -61,11 +61,13 @@ class Hub:
         access: AccessTable | None = None,
         now_ms: Callable[[], int] | None = None,
         bot_limit: int = DEFAULT_BOT_LIMIT,
+        trusts_names: bool = False,
     ) -> None:
         """Make a hub. Without `access`, everybody may moderate every room until the store holds a token.
 
         `now_ms` is the clock by which tokens and bans end, as Unix milliseconds. `bot_limit` is the number of messages
-        of bots that take turns that a room accepts (see `LoopGuard`); 0 is no limit.
+        of bots that take turns that a room accepts (see `LoopGuard`); 0 is no limit. With `trusts_names`, a sender is
+        the one who edits, also where there are tokens, except for messages whose sender a token has proved.
         """
         self.access = AccessTable(is_loopback=True) if access is None else access
         self.now_ms = steady_now_ms() if now_ms is None else now_ms
@@ -82,7 +84,7 @@ class Hub:
         roster = self._presence.roster
         self.members, self.encoded_members, self.count = roster.members, roster.encoded_members, roster.count
         self._mentions = MentionFinder(self.access, roster)
-        self._references = References(backend, is_open=lambda: self.access.is_open)
+        self._references = References(backend, trusts_names=lambda: trusts_names or self.access.is_open)
         self._committer = Committer(self._append, self._on_committed, self._on_append_failed)
         # Queues drafts for one room, none of a bot, like `submit`. It is bound once: every message calls it.
         self.submit_all = self._committer.submit_all

@@ -23,12 +23,13 @@ _Target: TypeAlias = tuple[str, int]
 class References:
     """Appends drafts to a backend, except those that may not refer to a message as they do.
 
-    `is_open` returns whether nobody is identified: then a name alone makes somebody the sender of a message.
+    `trusts_names` returns whether a name alone makes somebody the sender of a message: on an open server, where nobody
+    is identified, and for who opens the store itself. A sender whom a token has proved needs that token in any case.
     """
 
-    def __init__(self, backend: Backend, *, is_open: Callable[[], bool]) -> None:
+    def __init__(self, backend: Backend, *, trusts_names: Callable[[], bool]) -> None:
         self._backend = backend
-        self._is_open = is_open
+        self._trusts_names = trusts_names
 
     async def append(self, drafts: Sequence[Draft]) -> Sequence[Outcome]:
         """Append drafts, and return a receipt or `BadReference` or `Forbidden` for each; see `Backend.append`."""
@@ -71,7 +72,7 @@ class References:
         if target.redacted:
             return BadReference(f"message {draft.of} was redacted")
         is_same_sender = draft.sender == target.sender and draft.verified == target.verified
-        if draft.act is Act.EDIT and not (is_same_sender and (draft.verified or self._is_open())):
+        if draft.act is Act.EDIT and not (is_same_sender and (draft.verified or self._trusts_names())):
             return Forbidden("only the sender of a message edits it, and has to be identified by a token")
         return None
 

@@ -61,6 +61,7 @@ function fenceNode(text, language) {
     else code.append(...nodes);
   }
   find(".language", HTMLElement, element).append(language);
+  element.classList.toggle("named", language !== "");
   copyOnClick(find("button", HTMLButtonElement, element), () => text);
   scrolling(find("pre", HTMLElement, element));
   return element;

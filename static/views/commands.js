@@ -1,6 +1,6 @@
 /** Shows commands that use the room from a terminal. Knows no socket. */
 
-import { clone, find } from "../dom.js";
+import { clone, find, setText } from "../dom.js";
 import { copyOnClick } from "./copy.js";
 
 // The default of `chatkit`'s --server.
@@ -16,6 +16,22 @@ export function showCommands(place, room, needsToken) {
   if (place.dataset.shown === key) return;
   place.dataset.shown = key;
   place.replaceChildren(...commandsFor(room, needsToken).map(([what, text]) => commandElement(what, text)));
+}
+
+/**
+ * Show in place of the log what can be done in a room without messages.
+ * @param {{name: string, canWrite: boolean} | null} room null if there is no such room
+ * @param {boolean} needsToken
+ */
+export function showQuiet(room, needsToken) {
+  find("#quiet", HTMLElement).hidden = room === null;
+  if (!room) return;
+  const { name, canWrite } = room;
+  const text = canWrite ? "Write a message below, or send one from a terminal:" : "New messages appear here.";
+  setText(find("#quiet-text", HTMLElement), text);
+  const commands = find("#quiet-commands", HTMLElement);
+  commands.hidden = !canWrite;
+  showCommands(commands, name, needsToken);
 }
 
 /**

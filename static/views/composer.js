@@ -144,8 +144,18 @@ export class ComposerView {
     setText(this.#count, isLong ? figures() + (isTooLong ? ": too long to send" : "") : "");
     this.#count.classList.toggle("over", isTooLong);
     this.#send.disabled = !value.trim() || isTooLong;
-    this.#box.style.height = "auto";
+    this.#fitHeight(value === "");
+  }
+
+  /** @param {boolean} isEmpty */
+  #fitHeight(isEmpty) {
+    const [form, box] = [this.#form, this.#box];
     // An empty box has the height of a row; to measure it would lay out the page before it has its messages.
-    if (value) this.#box.style.height = `${this.#box.scrollHeight}px`;
+    if (isEmpty) return void (box.style.height = "auto");
+    // A lower form would let the log grow, and so leave its end.
+    form.style.minHeight = `${form.offsetHeight}px`;
+    box.style.height = "auto";
+    box.style.height = `${box.scrollHeight}px`;
+    form.style.minHeight = "";
   }
 }

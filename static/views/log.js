@@ -1,9 +1,11 @@
 /**
- * The log: draws lines, keeps the scroll position while lines are added and removed, and reports when the reader comes
- * close to either end. Knows no room and no socket.
+ * The log: draws lines in steps, keeps the scroll position while lines are added and removed, and reports when the reader
+ * comes close to either end. Knows no room and no socket.
  */
 
 import { Children, find, make, setText } from "../dom.js";
+import { partToDraw } from "../drawn_part.js";
+import { lineAt } from "./line_at.js";
 import { messageElement, pendingElement } from "./message.js";
 import { StickyView } from "./sticky.js";
 import { ToolbarView } from "./toolbar.js";
@@ -15,6 +17,7 @@ const AT_END_PX = 40; // within about one line of the end counts as the end
 
 export class LogView {
   #scroller = find("#scroller", HTMLElement);
+  #log = find("#log", HTMLElement);
   #top = find("#log-top", HTMLElement);
   #jump = find("#jump", HTMLButtonElement);
   #jumpText = find("#jump-text", HTMLElement);
@@ -26,7 +29,9 @@ export class LogView {
   #firstNew = "";
   /** The number of messages after the "New" line; 0 when the user has seen it. */
   #newCount = 0;
-  #sticky = new StickyView(this.#scroller, find("#log", HTMLElement));
+  #sticky = new StickyView(this.#scroller, this.#log);
+  #isWhole = { above: true, below: true }; // whether all lines are drawn
+  #nextStep = 0;
 
   /**
    * @param {object} on
@@ -47,7 +52,7 @@ export class LogView {
    */
   constructor(on) {
     this.on = on;
-    this.#lines = new Children(find("#log", HTMLElement), (line) => this.#build(line));
+    this.#lines = new Children(this.#log, (line) => this.#build(line));
     this.#scroller.addEventListener("scroll", () => this.#onScroll(), { passive: true });
     this.#jump.onclick = on.onJump;
     this.#jumpUp.onclick = () => {
@@ -55,7 +60,7 @@ export class LogView {
       on.onJumpUp();
     };
     this.toolbar = new ToolbarView(on);
-    find("#log", HTMLElement).addEventListener("click", (event) => {
+    this.#log.addEventListener("click", (event) => {
       const name = event.target instanceof Element ? event.target.closest(".mention") : null;
       if (name instanceof HTMLElement && name.dataset.name) on.onName(name.dataset.name);
     });
@@ -65,6 +70,7 @@ export class LogView {
 
   /** Remove all lines, for another room. */
   clear() {
+    cancelAnimationFrame(this.#nextStep);
     this.#lines.clear();
     this.#follows = true;
     this.#newCount = 0;
@@ -73,20 +79,47 @@ export class LogView {
   }
 
   /**
+   * Draw lines; if they are many, those that are left are drawn in the next frames.
    * @param {Line[]} lines
-   * @param {{top: string, follows: boolean, hasNewer: boolean, unread: number}} state
+   * @param {{top: string, follows: boolean, hasNewer: boolean, unread: number, reveal: string | null}} state `reveal` is
+   *   a line to show in the middle
    */
-  show(lines, { top, follows, hasNewer, unread }) {
-    const anchor = follows ? null : this.#findAnchor(new Set(lines.map(({ id }) => id)));
+  show(lines, { top, follows, hasNewer, unread, reveal }) {
     setText(this.#top, top);
-    this.#keepFocus(() => this.#lines.show(lines));
-    this.toolbar.refresh();
     this.#follows = follows;
-    if (follows) this.#toEnd();
-    else if (anchor) this.#scroller.scrollTop += anchor.element.offsetTop - anchor.offset;
+    this.#drawStep(lines, follows, reveal);
     this.#jump.hidden = follows && !hasNewer;
     setText(this.#jumpText, unread > 0 ? `${unread} new ${unread === 1 ? "message" : "messages"}` : "Newest messages");
     this.#showJumpUp(lines);
+    if (reveal !== null) this.#reveal(reveal);
+    this.#sticky.update();
+    this.#reportEnds();
+  }
+
+  /**
+   * @param {Line[]} lines
+   * @param {boolean} follows
+   * @param {string | null} reveal
+   */
+  #drawStep(lines, follows, reveal) {
+    cancelAnimationFrame(this.#nextStep);
+    const { from, to } = partToDraw(lines, (id) => this.#lines.element(id) !== undefined, { follows, reveal });
+    const part = lines.slice(from, to);
+    const anchor = follows ? null : this.#findAnchor(new Set(part.map(({ id }) => id)));
+    this.#keepFocus(() => this.#lines.show(part));
+    this.toolbar.refresh();
+    if (follows) this.#toEnd();
+    else if (anchor) this.#scroller.scrollTop += anchor.element.offsetTop - anchor.offset;
+    this.#isWhole = { above: from === 0, below: to === lines.length };
+    if (part.length < lines.length) this.#nextStep = requestAnimationFrame(() => this.#drawNext(lines, follows));
+  }
+
+  /**
+   * @param {Line[]} lines
+   * @param {boolean} follows as the owner said; in between, the user may have scrolled away
+   */
+  #drawNext(lines, follows) {
+    this.#drawStep(lines, follows && this.#follows, null);
     this.#sticky.update();
     this.#reportEnds();
   }
@@ -128,7 +161,7 @@ export class LogView {
    * Scroll a message to the middle and highlight it.
    * @param {string} id
    */
-  reveal(id) {
+  #reveal(id) {
     const element = this.#lines.element(id);
     if (!element) return;
     element.scrollIntoView({ block: "center" });
@@ -143,7 +176,7 @@ export class LogView {
   }
 
   #onScroll() {
-    const follows = this.#distance() < AT_END_PX;
+    const follows = this.#isWhole.below && this.#distance() < AT_END_PX; // not at the end of what is drawn so far
     if (follows !== this.#follows) {
       this.#follows = follows;
       this.on.onFollow(follows);
@@ -154,8 +187,9 @@ export class LogView {
   }
 
   #reportEnds() {
-    if (this.#scroller.scrollTop < NEAR_PX) this.on.onNearTop();
-    if (this.#distance() < NEAR_PX) this.on.onNearEnd();
+    const { above, below } = this.#isWhole;
+    if (above && this.#scroller.scrollTop < NEAR_PX) this.on.onNearTop();
+    if (below && this.#distance() < NEAR_PX) this.on.onNearEnd();
   }
 
   #distance() {
@@ -172,13 +206,10 @@ export class LogView {
    * @param {Set<string>} kept
    */
   #findAnchor(kept) {
-    const edge = this.#scroller.scrollTop;
-    for (const child of find("#log", HTMLElement).children) {
-      const element = /** @type {HTMLElement} */ (child);
-      if (element.offsetTop + element.offsetHeight <= edge || !kept.has(element.dataset.line ?? "")) continue;
-      return { element, offset: element.offsetTop };
-    }
-    return null;
+    /** @type {Element | null} */
+    let line = lineAt(this.#log, this.#scroller.scrollTop);
+    while (line instanceof HTMLElement && !kept.has(line.dataset.line ?? "")) line = line.nextElementSibling;
+    return line instanceof HTMLElement ? { element: line, offset: line.offsetTop } : null;
   }
 
   /** @param {Line} line */

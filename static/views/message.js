@@ -171,7 +171,8 @@ export function foundElement(message, text, hasMarks, onOpen) {
   const element = clone("found");
   find(".sender", HTMLElement, element).append(message.sender);
   if (hasMarks) mark(find(".sender", HTMLElement, element), message);
-  setTime(find("time", HTMLTimeElement, element), message.time, SHORT);
+  const date = new Date(message.time);
+  setTime(find("time", HTMLTimeElement, element), message.time, SHORT.format(date), FULL.format(date));
   const shown = text.length > 400 ? `${text.slice(0, 400)}…` : text;
   find(".text", HTMLElement, element).append(...plainNodes(shown));
   find("button", HTMLButtonElement, element).onclick = onOpen;
@@ -202,20 +203,22 @@ function frame(sender, time, follows, own) {
   element.classList.add(hueOf(sender));
   find(".avatar", HTMLElement, element).append(initialOf(sender));
   find(".sender", HTMLElement, element).append(sender);
-  for (const place of element.querySelectorAll("time")) setTime(place, time, CLOCK);
+  const date = new Date(time);
+  const [clock, full] = [CLOCK.format(date), FULL.format(date)]; // once for both places
+  for (const place of element.querySelectorAll("time")) setTime(place, time, clock, full);
   return element;
 }
 
 /**
  * @param {HTMLTimeElement} element
  * @param {string} time
- * @param {Intl.DateTimeFormat} format
+ * @param {string} text
+ * @param {string} title
  */
-function setTime(element, time, format) {
-  const date = new Date(time);
+function setTime(element, time, text, title) {
   element.dateTime = time;
-  element.title = FULL.format(date);
-  element.append(format.format(date));
+  element.title = title;
+  element.append(text);
 }
 
 /**

@@ -21,6 +21,10 @@ export class PanesView {
     this.#opener.onclick = () => this.openRooms();
     find("#rooms-close", HTMLButtonElement).onclick = () => this.closeRooms();
     find("#shade", HTMLElement).onclick = () => this.close();
+    // The address stays if the open room is chosen.
+    this.#rooms.addEventListener("click", ({ target }) => {
+      if (target instanceof Element && target.closest("a")) this.showConversation();
+    });
     for (const side of /** @type {const} */ (["people", "search"])) {
       find(`#${side}-open`, HTMLButtonElement).onclick = () => this.toggle(side);
       find(`#${side}-close`, HTMLButtonElement).onclick = () => this.toggle(side);

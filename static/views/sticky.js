@@ -4,6 +4,7 @@
  */
 
 import { find, setText } from "../dom.js";
+import { lineAt } from "./line_at.js";
 
 export class StickyView {
   #bar = find("#sticky", HTMLElement);
@@ -20,8 +21,8 @@ export class StickyView {
 
   update() {
     const edge = this.scroller.scrollTop;
-    const first = this.#at(edge);
-    const below = this.#at(edge + HEIGHT_PX);
+    const first = lineAt(this.log, edge);
+    const below = lineAt(this.log, edge + HEIGHT_PX);
     const head = first?.querySelector(".head");
     const isHidden =
       !first?.matches(".message") ||
@@ -30,22 +31,6 @@ export class StickyView {
       (below !== first && !below?.matches(".follows"));
     this.#bar.hidden = isHidden;
     if (!isHidden) setText(this.#name, first?.querySelector(".sender")?.textContent ?? "");
-  }
-
-  /**
-   * Return the line at a height, by binary search.
-   * @param {number} top
-   */
-  #at(top) {
-    const lines = /** @type {HTMLCollectionOf<HTMLElement>} */ (this.log.children);
-    let [low, high] = [0, lines.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      const line = lines[middle];
-      if (line && line.offsetTop + line.offsetHeight <= top) low = middle + 1;
-      else high = middle;
-    }
-    return lines[low] ?? null;
   }
 }
 

@@ -50,7 +50,7 @@ export class ToolbarView {
   refresh() {
     if (!this.#isChosen || !this.#current?.isConnected) {
       this.#isChosen = false;
-      this.#setCurrent(this.#messages().at(-1) ?? null);
+      this.#setCurrent(this.#newest());
     }
     if (!this.#bar.isConnected) this.#moveTo(this.#log.querySelector(".message[data-seq]:hover"));
   }
@@ -99,6 +99,12 @@ export class ToolbarView {
     if (message) message.tabIndex = 0;
   }
 
+  #newest() {
+    let line = this.#log.lastElementChild;
+    while (line && !line.matches(".message[data-seq]")) line = line.previousElementSibling;
+    return /** @type {HTMLElement | null} */ (line);
+  }
+
   #messages() {
     return /** @type {HTMLElement[]} */ ([...this.#log.querySelectorAll(".message[data-seq]")]);
   }
@@ -107,7 +113,9 @@ export class ToolbarView {
   #onKey(event) {
     if (event.altKey || event.ctrlKey || event.metaKey || event.isComposing) return;
     const message = messageAt(event.target);
-    const isOnMessage = message !== null && message === event.target;
+    // A link or a button in a message uses Enter and the space bar itself, and a box of code the arrows.
+    const isOnPart = isControl(event.target) && event.key.length === 1 && event.key !== " ";
+    const isOnMessage = message !== null && (message === event.target || isOnPart);
     const isOnLog = event.target === this.#scroller && (event.key === "j" || event.key === "k");
     if (!isOnMessage && !isOnLog) return;
     if (!this.#step(event.key, message) && !(message && this.#act(event.key, message))) return;

@@ -78,11 +78,15 @@ def test_a_change_is_no_message_to_refer_to(chatkit: CommandRunner) -> None:
     assert sentence.startswith("message 3 is itself a change of message 1: refer to that one")
 
 
-def test_a_message_of_a_token_is_edited_through_a_server(chatkit: CommandRunner) -> None:
+def test_who_opens_a_store_with_tokens_edits_what_was_sent_without_one(chatkit: CommandRunner) -> None:
     chatkit.run("token", "add", "ann", "--write", "ops")
-    assert chatkit.refused("edit", "ops", "1", "backup done", "--name", "ann", status=4).endswith(
-        "identified by a token (give it to a server with --token: --backend identifies nobody; to answer, use "
-        "'chatkit reply')"
+    assert chatkit.json("edit", "ops", "1", "backup done", "--name", "ann")["act"] == "edit"
+    for words in (["reply", "ops", "1", "thanks"], ["react", "ops", "1", "👍"]):
+        assert chatkit.json(*words, "--name", "ann")["of"] == 1
+    assert chatkit.rows("history", "ops")[0]["body"] == "backup done"
+    assert chatkit.refused("edit", "ops", "2", "backup done", "--name", "ann", status=4).endswith(
+        "identified by a token (on a server, give the sender's --token; on a store, the sender's --name, unless a token "
+        "proved it; to answer, use 'chatkit reply')"
     )
 
 

@@ -27,7 +27,7 @@ def append(drafts: Sequence[Draft], *, is_open: bool = True, backend: Backend | 
 
     async def go() -> list[Outcome]:
         async with backend or MemoryBackend() as store:
-            references = References(store, is_open=lambda: is_open)
+            references = References(store, trusts_names=lambda: is_open)
             return [(await references.append([draft]))[0] for draft in drafts]
 
     return run(go())
@@ -41,7 +41,7 @@ def test_a_message_that_is_no_message_or_redacted_cannot_be_referred_to(act: Act
             await backend.append([Draft("a", "ann", "one"), change(Act.EDIT, 1, "uno"), Draft("a", "ann", "three")])
             await backend.append([Draft("a", "ann", "x") for _ in range(4)])
             await backend.redact("a", 7)
-            return (await References(backend, is_open=lambda: True).append([change(act, of, THUMB)]))[0]
+            return (await References(backend, trusts_names=lambda: True).append([change(act, of, THUMB)]))[0]
 
     outcome = run(go())
     assert isinstance(outcome, BadReference)
@@ -115,7 +115,7 @@ def test_the_drafts_of_one_batch_know_of_each_other() -> None:
     async def go() -> tuple[list[object], list[Message]]:
         async with MemoryBackend() as backend:
             await backend.append([Draft("a", "ann", "one")])
-            outcomes = await References(backend, is_open=lambda: True).append(
+            outcomes = await References(backend, trusts_names=lambda: True).append(
                 [
                     Draft("a", "ann", "beside"),
                     change(Act.REACT, 1, THUMB),
@@ -169,7 +169,7 @@ def test_an_edit_of_a_message_that_is_redacted_meanwhile_leaves_no_text() -> Non
                 return await real(drafts)
 
             faults.inner.append = redact_first  # type: ignore[method-assign]
-            await References(backend, is_open=lambda: True).append([change(Act.EDIT, 1, "secret")])
+            await References(backend, trusts_names=lambda: True).append([change(Act.EDIT, 1, "secret")])
             return (await backend.read("a", after=1)).messages[0]
 
     edit = run(go())
@@ -188,7 +188,7 @@ def test_only_the_edit_fails_if_it_cannot_be_checked_after_its_commit() -> None:
                 return await real(drafts)
 
             faults.inner.append = fail_afterwards  # type: ignore[method-assign]
-            committer = Committer(References(backend, is_open=lambda: True).append, lambda _: None, lambda _: None)
+            committer = Committer(References(backend, trusts_names=lambda: True).append, lambda _: None, lambda _: None)
             outcomes: list[Outcome] = []
             for draft in (Draft("b", "ann", "beside"), change(Act.EDIT, 1, "uno")):
                 committer.submit(draft, outcomes.append)
@@ -214,7 +214,7 @@ def test_a_store_that_cannot_be_read_refuses_the_batch() -> None:
         async with faults as backend:
             await backend.append([Draft("a", "ann", "one")])
             faults.failures["read"] = Unavailable("away")
-            await References(backend, is_open=lambda: True).append([change(None, 1, "reply")])
+            await References(backend, trusts_names=lambda: True).append([change(None, 1, "reply")])
 
     with pytest.raises(Unavailable, match="away"):
         run(go())

@@ -55,6 +55,10 @@ def test_scrolling_up_loads_history_and_keeps_the_position(server: ServerProcess
     # Scroll and measure in one task, before any history can arrive.
     oldest, seq, top = ann.value(
         """() => {
+          window.drawn = [];
+          const countMessages = ({ addedNodes }) => [...addedNodes].filter((line) => line.matches(".message")).length;
+          new MutationObserver((changes) => window.drawn.push(changes.reduce((sum, it) => sum + countMessages(it), 0)))
+            .observe(document.querySelector("#log"), { childList: true });
           const scroller = document.querySelector("#scroller");
           scroller.scrollTop = 300;
           const messages = [...document.querySelectorAll(".message")];
@@ -71,7 +75,11 @@ def test_scrolling_up_loads_history_and_keeps_the_position(server: ServerProcess
         ann.value("() => { document.querySelector('#scroller').scrollTop = 100; }")
         ann.until("above => Number(document.querySelector('.message').dataset.seq) < above", above)
     expect(ann.page.locator("#log-top")).to_have_text("This is the beginning of #long.")
+    ann.until("() => document.querySelectorAll('.message').length === 500")
     assert ann.seqs() == list(range(1, 501))
+    drawn = ann.value("window.drawn")
+    assert sum(drawn) >= 600, "each of the older messages was drawn"
+    assert max(drawn) <= 12, "a page of history is drawn in steps of 10 messages, not of 100"
 
     publish(server, "long", "while reading")
     expect(ann.page.locator("#jump")).to_have_text("1 new message")
@@ -87,6 +95,7 @@ def test_a_busy_room_keeps_the_page_small(server: ServerProcess, shared_ann: Win
     ann = shared_ann.join("busy")
     fill(server, "busy", 900)
     expect(ann.page.locator(".message .text").last).to_have_text("message 900")
+    ann.until("() => document.querySelectorAll('.message').length === 500")
     assert ann.seqs() == list(range(401, 901))
     expect(ann.page.locator(".message").last).to_be_in_viewport()
 
@@ -299,3 +308,18 @@ def test_the_chosen_appearance_is_kept(open_window: OpenWindow) -> None:
     assert dark != light
     ann.reopen("/#theme").await_connection()
     assert ann.value(ground) == dark
+
+
+def test_the_log_stays_at_its_end_while_a_text_grows_and_shrinks(server: ServerProcess, shared_ann: Window) -> None:
+    fill(server, "growing", 60)
+    ann = shared_ann.join("growing")
+    expect(ann.page.locator(".message .text").last).to_have_text("message 60")
+    box = ann.page.locator("#message-box")
+    row = ann.value("() => document.querySelector('#message-box').offsetHeight")
+    for text in ("line\n" * 12, "", "line\n" * 3, "line\n" * 12, "line"):
+        box.fill(text)
+        if "\n" in text:
+            ann.until("row => document.querySelector('#message-box').offsetHeight > row", row)
+        expect(ann.page.locator(".message").last).to_be_in_viewport(ratio=1)
+        expect(ann.page.locator("#jump")).to_be_hidden()
+    box.fill("")

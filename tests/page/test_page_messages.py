@@ -130,6 +130,10 @@ def test_the_keyboard_moves_between_messages_and_acts_on_them(ann: Window, serve
     chip.click()
     expect(chip).to_have_text("🚀 1")
     expect(chip).to_have_attribute("aria-pressed", "false")
+    chip.focus()
+    keyboard.press("r")  # Shift+Tab leads to the last part of a message
+    expect(ann.page.locator("#context")).to_contain_text("Answering bob one")
+    keyboard.press("Escape")
     choose(ann, "one", "Who reacted…")
     expect(ann.page.locator("#reactions-list")).to_have_text("🚀bob")
     keyboard.press("Escape")
@@ -208,7 +212,10 @@ def test_words_are_completed_and_commands_are_no_messages(ann: Window, server: S
     expect(box).to_have_value("/tpoic x")
     ann.send("/topic all about it")
     expect(ann.page.locator("#topic")).to_have_text("all about it")
+    ann.send("/unknown")
+    expect(ann.page.locator("#problem")).to_contain_text("There is no command /unknown.")
     ann.send("//topic is a command")
+    expect(ann.page.locator("#problem")).to_be_empty()  # it belonged to another text
     ann.send("/me waves")
     ann.expect_texts(["hello", "@bob 🚀 🎉 see #notes", "/topic is a command", "ann waves"])
     ann.send("/search rocket")
@@ -290,6 +297,9 @@ def test_a_long_press_opens_a_sheet(server: ServerProcess, open_window: OpenWind
     assert ann.violations() == []
     ann.page.get_by_role("menuitem", name="👍").click()
     expect(ann.page.locator(".reaction")).to_have_text("👍 1")
+    ann.page.locator("#rooms-open").tap()
+    ann.page.locator("#joined-list a").tap()  # the open room: the address stays
+    ann.page.locator("#message-box").tap()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -19,7 +19,7 @@ from chatkit.core.room import Room, Wake
 
 WAKES_A_TURN = 128  # readers woken in one turn of the loop, then it commits: senders and readers share the processor
 BACKLOG_TURNS = 12  # turns in which all readers that are due are woken: with more of them, a turn wakes more
-WAKES_A_ROOM = 512  # readers of one room woken in a row: a giant room must not delay small ones
+WAKES_A_ROOM = 256  # readers of one room woken in a row, for 2 ms: a giant room must not delay commits and small rooms
 MOST_SHARE, LEAST_SHARE = 1 / 2, 1 / 9  # of the processor's time that one room's deliveries take
 RESERVE = 1.5  # times other work's share is left to it: more than it took, because it may have waited for the processor
 MAX_PAUSE_S = 0.02  # the longest pause: a delay that no reader notices

@@ -50,3 +50,19 @@ def test_a_read_is_interrupted_when_its_caller_is_cancelled(tmp_path: Path) -> N
         await thread.close()
 
     asyncio.run(main())
+
+
+def test_the_change_mark_is_known_while_pages_are_read(tmp_path: Path) -> None:
+    """Otherwise, clients that read the same page at the same time would each read it from the store."""
+    path = tmp_path / "x.db"
+    fill_room(path, 1_000)
+
+    async def main() -> None:
+        async with open_store(path) as backend:
+            mark = backend.change_mark()
+            reads = [asyncio.ensure_future(backend.read("big", limit=100)) for _ in range(50)]
+            while not all(read.done() for read in reads):
+                assert mark == backend.change_mark() is not None
+                await asyncio.sleep(0)
+
+    asyncio.run(main())

@@ -169,7 +169,7 @@ class SqliteBackend(Backend):
         return await thread.run_interruptibly(do)
 
     def change_mark(self) -> int | None:
-        return self._pages.data_version()
+        return self._scans.data_version()  # `_pages` is busy when many clients read at the same time
 
     async def rooms(self, *, start: str = "", end: str | None = None, limit: int | None = None) -> list[RoomInfo]:
         thread = self._scans if limit is None else self._pages

@@ -29,6 +29,8 @@ ChatkitError
 └── Unavailable          the store or the server does not answer now; retrying may help
 """
 
+import os
+
 
 class ChatkitError(Exception):
     """The base of all errors that chatkit raises. `str(error)` is a sentence for the person who caused it."""
@@ -255,3 +257,13 @@ class Unavailable(ChatkitError):
     """The store or the server does not answer now. Nothing was stored, and retrying may help."""
 
     code = "unavailable"
+
+
+def system_reason(error: OSError) -> str:
+    """Return the operating system's reason of an error, without the address or path, which the caller names.
+
+    The `strerror` of asyncio's failed connections is a sentence with the address.
+    """
+    if error.errno is not None and (error.strerror or "").startswith("Connect call failed"):
+        return os.strerror(error.errno)
+    return error.strerror or str(error)

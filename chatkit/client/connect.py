@@ -13,7 +13,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import msgspec
 
 from chatkit.client.endpoint import Endpoint, public_url
-from chatkit.errors import BadRequest, ChatkitError, Unavailable
+from chatkit.errors import BadRequest, ChatkitError, Unavailable, system_reason
 
 MAX_REDIRECTS: Final = 5  # http to https, and one more host name; a longer chain is a loop
 MAX_SHOWN_CHARS: Final = 200  # of a text from the other end that is repeated in a sentence
@@ -183,17 +183,8 @@ def no_answer(endpoint: Endpoint, error: BaseException) -> Unavailable:
         )
     if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
         return Unavailable(f"the server at {endpoint.url} does not speak TLS: use http:// in place of https://")
-    reason = _system_reason(error) or str(error) or type(error).__name__
+    reason = (system_reason(error) if isinstance(error, OSError) else str(error)) or type(error).__name__
     return Unavailable(f"no server answers at {endpoint.url}: {reason[:MAX_SHOWN_CHARS]}")
-
-
-def _system_reason(error: BaseException) -> str | None:
-    """Return the reason of the operating system. That of asyncio is a sentence with the address."""
-    if not isinstance(error, OSError):
-        return None
-    if error.errno is not None and (error.strerror or "").startswith("Connect call failed"):
-        return os.strerror(error.errno)
-    return error.strerror
 
 
 def refused_by_proxy(endpoint: Endpoint, proxy: Proxy, status: int) -> Unavailable:

@@ -1,5 +1,6 @@
 """Convert what a server refuses with, HTTP answers and close codes, to chatkit's errors. Does no I/O."""
 
+from http import HTTPStatus
 from math import inf
 
 import msgspec
@@ -23,7 +24,7 @@ def refusal_of_response(status: int, body: bytes, retry_after: str | None = None
     return msgspec.structs.replace(
         problem,
         code=shorten(problem.code, MAX_NAME_CHARS) or _code_of(status),
-        detail=shorten(problem.detail or problem.title) or f"the server answered {status}",
+        detail=shorten(problem.detail or problem.title) or _sentence_of(status),
         retry_after_s=clamp_retry_after(retry_after_s),
     ).to_error()
 
@@ -36,8 +37,13 @@ def refusal_of_close(code: int, reason: str) -> ChatkitError | None:
 
 
 def _code_of(status: int) -> str:
-    # Every failure of a proxy may be over later, whatever its status.
-    return "unavailable" if status >= 500 else code_of_status(status)
+    # Every failure of a proxy may be over later, whatever its status. A 404 without a code is not chatkit's.
+    return "unavailable" if status >= 500 or status == HTTPStatus.NOT_FOUND else code_of_status(status)
+
+
+def _sentence_of(status: int) -> str:
+    advice = ": this is not the address of a chatkit server, or a part of its path is missing"
+    return f"the server answered {status}{advice if status == HTTPStatus.NOT_FOUND else ''}"
 
 
 def _parse_retry_after(value: str | None) -> float | None:

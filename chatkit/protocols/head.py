@@ -7,6 +7,7 @@ from typing import Final
 MAX_HEAD_BYTES: Final = 16_384  # of the request line and all headers; cookies rarely reach 8 KiB
 MAX_HEADERS: Final = 128  # each costs memory, however short; browsers and proxies send about thirty
 MAX_ESCAPES_TIMES_BYTES: Final = 1 << 21  # 512 backslashes in a head of 4 KiB, and 128 in the longest
+TOO_MANY_ESCAPES: Final = "the request's head has too many backslashes"
 MASKED_UPGRADE: Final = b"x-declined-upgrade"  # replaces the name of an `Upgrade` header that is declined
 
 _END: Final = re.compile(rb"\n\r?\n")

@@ -135,7 +135,7 @@ class HttpConnection(HttpToolsProtocol):
         del self._unread[:end]
         self._n_searched = 0
         if heads.has_costly_escapes(head):
-            self._reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "a request's head has fewer backslashes")
+            self._reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, heads.TOO_MANY_ESCAPES)
             return False
         self._parse(heads.prepare_head(head, has_websocket=self._should_upgrade_to_ws()))
         return True

@@ -24,7 +24,7 @@ from chatkit.protocols.connection import (
 )
 from chatkit.protocols.detect import HttpProtocol
 from chatkit.protocols.handshake import HEAD_TIMEOUT_S, Handshake, HandshakeRejected, PendingHandshake, make_response
-from chatkit.protocols.head import MAX_HEAD_BYTES, find_head_end, has_costly_escapes
+from chatkit.protocols.head import MAX_HEAD_BYTES, TOO_MANY_ESCAPES, find_head_end, has_costly_escapes
 from chatkit.protocols.opener import SocketOpener
 from chatkit.protocols.peer import peer_of
 from chatkit.protocols.shared import SharedState
@@ -113,8 +113,7 @@ class WebSocketProtocol(Connection):
             self._reject(make_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail))
             return
         if has_costly_escapes(bytes(pending.buffer[:end])):
-            detail = "a request's head has fewer backslashes"
-            self._reject(make_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail))
+            self._reject(make_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, TOO_MANY_ESCAPES))
             return
         try:
             pending.handshake = Handshake.read(bytes(pending.buffer[:end]), self._shared)

@@ -3,6 +3,7 @@
 import logging
 from http import HTTPStatus
 from math import ceil
+from typing import Final
 
 import msgspec
 from litestar import Response
@@ -13,6 +14,12 @@ from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.token_masking import mask_tokens
 from chatkit.wire.codes import code_of_status
 from chatkit.wire.http import PROBLEM_MEDIA_TYPE, Problem
+
+# Of the router's errors, which have none.
+_SENTENCES: Final[dict[int, str]] = {
+    HTTPStatus.NOT_FOUND: "there is nothing at this address: /schema describes the addresses of this server",
+    HTTPStatus.METHOD_NOT_ALLOWED: "this address does not have this method: the header Allow names those that it has",
+}
 
 _logger = logging.getLogger(__name__)
 
@@ -72,4 +79,5 @@ def _refuse(request: HttpRequest, problem: Problem, headers: dict[str, str]) -> 
 def _sentence(error: HTTPException) -> str:
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
         return "; ".join(f"{found.get('key', 'input')}: {found.get('message')}" for found in error.extra)
-    return error.detail
+    has_detail = error.detail != HTTPStatus(error.status_code).phrase
+    return error.detail if has_detail else _SENTENCES.get(error.status_code, error.detail)

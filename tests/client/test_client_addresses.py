@@ -12,6 +12,7 @@ from serving import ServerProcess, free_port, serve
 from chatkit.client import (
     Client,
 )
+from chatkit.client.errors import refusal_of_response
 from chatkit.errors import BadRequest, NotFound, Unauthorized, Unavailable
 
 ValueT = TypeVar("ValueT")
@@ -66,6 +67,12 @@ def test_a_server_without_tls_is_named_as_the_cause(server: ServerProcess) -> No
                     await call
 
     run(test())
+
+
+def test_another_server_is_named_as_the_cause_of_a_404() -> None:
+    error = refusal_of_response(404, b"<h1>Not Found</h1>")
+    assert isinstance(error, Unavailable)
+    assert str(error).startswith("the server answered 404: this is not the address of a chatkit server")
 
 
 def test_a_bad_url_is_refused_before_a_connection_is_opened() -> None:

@@ -114,6 +114,7 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
     """Return the status and the code of an error, which has the form of all errors."""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     assert answer.json()["status"] == answer.status_code
+    assert answer.json()["detail"] not in {"", answer.json()["title"]}
     return answer.status_code, answer.json()["code"]
 
 

@@ -44,7 +44,7 @@ class Answer(msgspec.Struct, frozen=True):
         found = self.json
         assert found["status"] == self.status
         assert found["title"]
-        assert found["detail"]
+        assert found["detail"] not in {"", found["title"]}  # a sentence that says more than the status
         return self.status, found["code"]
 
 

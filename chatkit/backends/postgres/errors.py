@@ -5,7 +5,7 @@ An error is `Unavailable` if a retry may succeed, else `StoreError`. Sentences n
 
 import asyncpg
 
-from chatkit.errors import BadBackendURL, ChatkitError, StoreError, Unavailable
+from chatkit.errors import BadBackendURL, ChatkitError, StoreError, Unavailable, system_reason
 
 # The errors that a call of the driver raises. ValueError: an argument cannot be encoded.
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError)
@@ -59,7 +59,7 @@ def to_chatkit_error(error: BaseException, display_url: str) -> ChatkitError:
     if isinstance(error, TimeoutError):
         return Unavailable(f"{display_url} does not answer")
     if isinstance(error, OSError):
-        return Unavailable(f"{display_url} cannot be reached: {error}")
+        return Unavailable(f"{display_url} cannot be reached: {system_reason(error)}")
     if isinstance(error, asyncpg.InternalClientError) or (isinstance(error, asyncpg.InterfaceError) and not state):
         return Unavailable(f"{display_url}: the connection broke ({error})")
     return StoreError(f"{display_url} cannot be used: {_sentence(error)}")

@@ -15,7 +15,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from chatkit.errors import ChatkitError, StoreError, Unavailable
+from chatkit.errors import ChatkitError, StoreError, Unavailable, system_reason
 
 # Prefixes of answers that report a temporary condition; redis-py has no classes for these.
 _TEMPORARY = ("MISCONF", "BUSY", "NOREPLICAS", "UNBLOCKED", "MASTERDOWN", "LOADING")
@@ -37,7 +37,14 @@ def to_chatkit_error(error: RedisError | OSError, where: str) -> ChatkitError:
         case OutOfMemoryError():
             kind, words = Unavailable, f"is full: {error}"
         case ConnectionError() | TimeoutError() | OSError():
-            kind, words = Unavailable, f"does not answer: {str(error) or 'time-out'}"
+            kind, words = Unavailable, f"does not answer: {_reason_of(error)}"
         case ResponseError() if str(error).startswith(_TEMPORARY):
             kind, words = Unavailable, f"cannot run the command now: {error}"
     return kind(f"Redis at {where} {words}")
+
+
+def _reason_of(error: BaseException) -> str:
+    """Return why a connection failed. The driver's own sentence repeats the address."""
+    cause = error if isinstance(error, OSError) else error.__cause__ or error.__context__
+    reason = system_reason(cause) if isinstance(cause, OSError) and cause.errno else str(error)
+    return reason or "time-out"

@@ -88,7 +88,7 @@ class SqliteBackend(Backend):
         self._writer = SqliteWriter(
             self._file, self._listener, self._checkpointer, self._checkpoints, synchronous=synchronous, make=make
         )
-        self._scans = ConnectionThread("surveys", path, partial(open_reader, path), on_damage=on_damage)
+        self._scans = ConnectionThread("scans", path, partial(open_reader, path), on_damage=on_damage)
         self._index_thread = ConnectionThread("index", path, partial(open_reader, path), on_damage=on_damage)
         self.indexer = Indexer(self._index_thread, self._writer) if indexes else None
         self._notifications = NotificationQueue()

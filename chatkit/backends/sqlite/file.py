@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from chatkit.errors import NotAStore, Unavailable
+from chatkit.errors import NotAStore, Unavailable, system_reason
 
 FILE_MODE, FOLDER_MODE = 0o600, 0o700  # other users of the machine must not read rooms that need a token
 MAGIC = b"SQLite format 3\0"
@@ -86,10 +86,10 @@ class SqliteFile:
                 _restrict(path, FILE_MODE)
         except FileNotFoundError as error:
             if make:
-                raise Unavailable(f"{self.path} cannot be created: {error}") from error
+                raise Unavailable(f"{self.path} cannot be created: {system_reason(error)}") from error
             raise no_store(self.path, ": serving or publishing creates one") from error
         except OSError as error:
-            raise Unavailable(f"{self.path} cannot be used: {error}") from error
+            raise Unavailable(f"{self.path} cannot be used: {system_reason(error)}") from error
 
     def _check_path(self, *, make: bool) -> None:
         """Raise an error that names the fault of the path: SQLite reports every fault as "unable to open"."""
@@ -141,7 +141,7 @@ class SqliteFile:
         except FileNotFoundError as error:
             return f"{error.filename} was removed while it was in use: put it back, or restart"
         except OSError as error:
-            return f"{self.path} cannot be reached any more: {error}"
+            return f"{self.path} cannot be reached any more: {system_reason(error)}"
         if os.pread(self._fd, len(MAGIC), 0) != MAGIC:
             return f"{self.path} was overwritten by something that is not an SQLite database"
         return self._damage

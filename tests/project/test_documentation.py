@@ -1,9 +1,12 @@
-"""The commands that the documentation shows exist, with their options and settings."""
+"""What the documentation shows exists and works: commands, options, settings, requests, and names in Python."""
 
+import ast
+import importlib
 import json
 import re
 import shlex
 import subprocess
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -106,3 +109,13 @@ def test_the_requests_of_the_documentation_are_answered(tmp_path: Path) -> None:
             )
             assert (done.returncode, bool(done.stdout)) == (0, True), (line, done.stdout, done.stderr)
             lease = "" if is_stream else json.loads(done.stdout).get("lease", "")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_of_a_page_is_valid_and_its_names_can_be_imported(page: Path) -> None:
+    for block in re.findall(r"^ *```python\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE):
+        tree = compile(textwrap.dedent(block), page.name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | ast.PyCF_ONLY_AST)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("chatkit"):
+                module = importlib.import_module(node.module or "")
+                assert [name.name for name in node.names if not hasattr(module, name.name)] == []

@@ -85,8 +85,8 @@ def test_who_opens_a_store_with_tokens_edits_what_was_sent_without_one(chatkit: 
         assert chatkit.json(*words, "--name", "ann")["of"] == 1
     assert chatkit.rows("history", "ops")[0]["body"] == "backup done"
     assert chatkit.refused("edit", "ops", "2", "backup done", "--name", "ann", status=4).endswith(
-        "identified by a token (on a server, give the sender's --token; on a store, the sender's --name, unless a token "
-        "proved it; to answer, use 'chatkit reply')"
+        "identified by a token (on a server, give the sender's --token; on a store, the sender's --name, unless a "
+        "token proved it; to answer, use 'chatkit reply')"
     )
 
 

@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -115,8 +116,9 @@ class Sender:
             await pool.aclose()
 
 
+@cache
 def _trusted() -> ssl.SSLContext:
-    """Return what certificates are verified with: the authorities of the system, and those of certifi."""
+    """Return what certificates are verified with: the system's authorities, and certifi's, as they were at first."""
     context = ssl.create_default_context(cafile=certifi.where())
     context.load_default_certs()
     return context

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import httpx2
 import mcp
 import msgspec
-from access_server import AccessServer
+from access_server import NO_TLS, AccessServer
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult
 
@@ -58,7 +58,7 @@ Connect: TypeAlias = Callable[[AccessServer, NewToken], AbstractAsyncContextMana
 
 def http_client(token: NewToken | None, **headers: str) -> httpx2.AsyncClient:
     authorization = {} if token is None else {"authorization": f"Bearer {token.secret}"}
-    return httpx2.AsyncClient(headers=authorization | headers, timeout=20)
+    return httpx2.AsyncClient(headers=authorization | headers, timeout=20, verify=NO_TLS)
 
 
 def over_http(mode: str) -> Connect:

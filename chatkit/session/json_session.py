@@ -352,8 +352,7 @@ class JsonSession(Session):
         super().closed(code)
 
     def _send_members(self, room: str, ref: protocol.Ref | None) -> None:
-        members, count = self._members(room)
-        self._send(protocol.MembersEvent(room, members, count, ref))
+        self._send(protocol.MembersEvent(room, *self._members(room), ref))
 
     def _members(self, room: str) -> tuple[list[protocol.WireMember], int]:
         hub = self._context.hub

@@ -290,15 +290,8 @@ def test_uses_are_reported_once_an_hour() -> None:
     table.authenticate(SECRET, ADDRESS, NOW + USE_STEP_MS)
     assert table.drain_uses() == [TokenUse("abcdefghij", NOW + USE_STEP_MS, ADDRESS)]
     assert table.drain_uses() == []
-
-
-def test_uses_are_reported_again_after_the_clock_was_ahead() -> None:
-    ahead = NOW + 400 * 86_400_000
-    table = table_of(token())
-    table.authenticate(SECRET, ADDRESS, ahead)
-    assert apply(table, token(last_used_ms=ahead)) == NO_CHANGE
-    table.drain_uses()
-    table.authenticate(SECRET, ADDRESS, NOW)
+    apply(table, token(last_used_ms=NOW + USE_STEP_MS))
+    table.authenticate(SECRET, ADDRESS, NOW)  # the clock was ahead
     assert table.drain_uses() == [TokenUse("abcdefghij", NOW, ADDRESS)]
 
 

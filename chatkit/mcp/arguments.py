@@ -140,4 +140,4 @@ def read_arguments(given: dict[str, Any], kind: type[ToolArguments]) -> ToolArgu
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"the arguments are not valid: {sentence_of(error)}") from error
+        raise BadRequest(sentence_of(error, "the arguments")) from error

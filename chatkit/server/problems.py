@@ -13,6 +13,7 @@ from chatkit.errors import ChatkitError, TooLarge
 from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.token_masking import mask_tokens
 from chatkit.wire.codes import code_of_status
+from chatkit.wire.decoding import rule_of
 from chatkit.wire.http import PROBLEM_MEDIA_TYPE, Problem
 
 # Of the router's errors, which have none.
@@ -78,6 +79,7 @@ def _refuse(request: HttpRequest, problem: Problem, headers: dict[str, str]) -> 
 
 def _sentence(error: HTTPException) -> str:
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
-        return "; ".join(f"{found.get('key', 'input')}: {found.get('message')}" for found in error.extra)
+        wrong = ((found.get("key", "the input"), rule_of(found.get("message", ""))) for found in error.extra)
+        return "; ".join(f"{name} {rule.removesuffix(', not text')}" for name, rule in wrong)  # a query is all text
     has_detail = error.detail != HTTPStatus(error.status_code).phrase
     return error.detail if has_detail else _SENTENCES.get(error.status_code, error.detail)

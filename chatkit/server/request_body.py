@@ -28,6 +28,6 @@ async def read_body(request: HttpRequest, kind: type[Body], max_bytes: int = MAX
     try:
         return msgspec.json.decode(sent or b"{}", type=kind)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"the body is not valid: {sentence_of(error)}") from error
+        raise BadRequest(sentence_of(error, "the body")) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest("the body is not JSON") from error

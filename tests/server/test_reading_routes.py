@@ -135,6 +135,11 @@ def test_an_invalid_query_is_refused_with_a_code(server: ServerProcess, query: s
     assert get(server, f"/rooms/ops/messages?{query}").problem == problem
 
 
+def test_a_wrong_parameter_is_described_in_plain_words(server: ServerProcess) -> None:
+    details = [get(server, f"/rooms/ops/messages?{query}").json["detail"] for query in ("limit=many", "limit=0")]
+    assert details == ["limit must be a whole number", "limit must be a whole number of at least 1"]
+
+
 def test_an_empty_filter_is_as_none(server: ServerProcess) -> None:
     fill(server, "blank", 2)
     assert seqs(get(server, "/rooms/blank/messages?sender=&search=&since=&until=")) == [1, 2]

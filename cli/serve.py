@@ -328,13 +328,10 @@ def _run(settings: "Settings", application: str | None) -> int:
         from chatkit.server import external_app
 
         return external_app.run(application, settings)
-    from chatkit.server.listen import listen
+    gc.disable()  # until the server is ready: modules are no garbage, and looking for some takes 40 ms
+    try:
+        from chatkit.server import runner
 
-    with listen(settings) as listening:  # first: clients that lost their connections wait here during the start
-        gc.disable()  # until the server is ready: modules are no garbage, and looking for some takes 40 ms
-        try:
-            from chatkit.server import runner
-
-            return runner.run(settings, listening)
-        finally:
-            gc.enable()
+        return runner.run(settings)
+    finally:
+        gc.enable()

@@ -20,7 +20,7 @@ from chatkit.protocols.opener import OpenerConfig
 from chatkit.server.app import open_app
 from chatkit.server.banner import print_banner, startup_banner
 from chatkit.server.first_token import make_first_token
-from chatkit.server.listen import BACKLOG
+from chatkit.server.listen import BACKLOG, listen
 from chatkit.server.log_config import log_config
 from chatkit.server.room_opener import RoomOpener
 from chatkit.server.settings import Settings
@@ -88,13 +88,13 @@ class ChatServer(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def run(settings: Settings, listening: socket.socket) -> int:
-    """Serve on a socket of `listen` until a signal arrives; return the exit status. Raise `ChatkitError`."""
+def run(settings: Settings) -> int:
+    """Serve until a signal arrives; return the exit status. Raise `ChatkitError`, or `OSError` if it cannot listen."""
     gc.freeze()  # the modules: to collect garbage among them takes 40 ms, and there are only 0.4 MB of it
     logging.config.dictConfig(log_config(settings))
     raise_file_limit()
     loop_factory = uvicorn.Config("", log_config=None).get_loop_factory()  # uvloop, if it is installed
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    with listen(settings) as listening, asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(_serve(settings, listening))
 
 

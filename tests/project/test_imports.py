@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -62,20 +61,6 @@ async def start():
         pass
 asyncio.run(start())"""
     assert loaded_by(start, ("pydantic", "attrs", "litestar")) == ["litestar"]
-
-
-def test_the_server_listens_before_it_loads_the_web_framework() -> None:
-    """Clients that lost their connections can connect again while the server that restarts loads its modules."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        start = f"""
-import sys
-from chatkit.cli import main
-sys.argv = ["chatkit", "serve", "--backend", "memory://", "--port", "{taken.getsockname()[1]}"]
-try:
-    main()
-except SystemExit as end:
-    print("status", end.code)"""
-        assert loaded_by(start, ("litestar", "uvicorn")) == ["status", "1"]
 
 
 @pytest.mark.parametrize("module", ["model", "segment", "roster"])

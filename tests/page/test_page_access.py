@@ -184,6 +184,8 @@ def test_rooms_that_cannot_be_written_say_why(server: TokenServer, open_window: 
         "You can read this room. To write, sign in with a token."
     )
     expect(guest.page.locator("#composer")).to_be_hidden()
+    expect(guest.page.locator("#quiet")).to_contain_text("New messages appear here.")
+    expect(guest.page.locator("#quiet-commands")).to_be_hidden()
 
     finn = sign_in(open_window(), server.token("finn", "attic", WRITE), "attic")
     expect(finn.page.locator("#composer")).to_be_visible()

@@ -21,9 +21,9 @@ def test_a_known_page_outlives_a_moment_in_which_the_store_is_busy(tmp_path: Pat
             pages = NewestPages(hub)
             mark = pages.check()
             pages.keep("ops", 5, b"page", mark)
-            assert backend._pages.try_acquire()
+            assert backend._scans.try_acquire()
             assert pages.find("ops", 5, pages.check()) is None
-            backend._pages.release()
+            backend._scans.release()
             assert pages.find("ops", 5, pages.check()) == b"page"
             await backend.append([Draft("ops", "ann", "hi")])
             pages.keep("ops", 5, b"old", mark)

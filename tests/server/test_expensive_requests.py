@@ -13,11 +13,12 @@ from serving import ServerProcess, serve
 from session_host import Host, hosted
 
 from chatkit.core.model import Draft
+from chatkit.core.name_range import range_of
 from chatkit.core.page_size import MAX_PAGE_BYTES
 from chatkit.errors import NotFound
 from chatkit.server.disconnect import while_connected
 from chatkit.server.long_answer import slices
-from chatkit.server.room_list import FEW_ROOMS, EncodedRooms, RoomRange
+from chatkit.server.room_list import FEW_ROOMS, EncodedRooms, ReadableRooms, RoomRange
 from chatkit.wire.costs import JOIN_COST, LEAVE_COST, PING_COST, REFUSED_COST
 
 
@@ -235,7 +236,7 @@ def test_a_list_of_rooms_is_read_in_pages_with_the_rooms_that_only_have_members(
             rooms = EncodedRooms(host.hub)
 
             async def page(asked: RoomRange) -> tuple[list[str], bool]:
-                listed = json.loads(await rooms.read_some(asked, lambda room: room != "room4"))
+                listed = json.loads(await rooms.read_some(asked, ReadableRooms(may_read=lambda room: room != "room4")))
                 return [view["room"] for view in listed["rooms"]], listed.get("complete", True)
 
             assert await page(RoomRange(limit=3)) == (["room0", "room1", "room2"], False)
@@ -256,9 +257,33 @@ def test_a_short_page_of_a_client_that_may_read_few_rooms_takes_few_reads_of_the
         rooms = EncodedRooms(host.hub)
         for last, found in (("room499", ["room499"]), ("none", [])):
             host.backend.calls.clear()
-            listed = json.loads(await rooms.read_some(RoomRange(limit=1), last.__eq__))
+            listed = json.loads(await rooms.read_some(RoomRange(limit=1), ReadableRooms(may_read=last.__eq__)))
             assert [view["room"] for view in listed["rooms"]] == found
             assert host.backend.calls["rooms"] <= 2
+
+    hosted(test)
+
+
+def test_a_page_asks_the_store_only_for_names_that_the_client_may_read() -> None:
+    async def test(host: Host) -> None:
+        names = [f"room{n:03}" for n in range(50)]
+        await host.backend.append([Draft(room, "ann", "x") for room in names])
+        rooms = EncodedRooms(host.hub)
+        readable = ReadableRooms(
+            [range_of(pattern) for pattern in ("a*", "room007", "room02*")], names[1:].__contains__
+        )
+        for asked, found in (
+            (RoomRange(), ["room007", *names[20:30]]),
+            (RoomRange(limit=2), ["room007", "room020"]),
+            (RoomRange(after="room025"), names[26:30]),
+            (RoomRange(prefix="room00"), ["room007"]),
+            (RoomRange(prefix="room03"), []),
+            (RoomRange(prefix="ro", after="room007", limit=1), ["room020"]),
+        ):
+            host.backend.calls.clear()
+            listed = json.loads(await rooms.read_some(asked, readable))
+            assert [view["room"] for view in listed["rooms"]] == found
+            assert host.backend.calls["rooms"] <= 3
 
     hosted(test)
 
@@ -270,7 +295,7 @@ def test_every_room_is_on_one_page() -> None:
         rooms, seen = EncodedRooms(host.hub), list[str]()
         while True:
             asked = RoomRange(after=seen[-1] if seen else "", limit=7)
-            listed = json.loads(await rooms.read_some(asked, lambda room: room.endswith("1")))
+            listed = json.loads(await rooms.read_some(asked, ReadableRooms(may_read=lambda room: room.endswith("1"))))
             seen += [view["room"] for view in listed["rooms"]]
             if listed.get("complete", True):
                 break

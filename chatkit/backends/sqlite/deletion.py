@@ -70,6 +70,11 @@ class Removal(NamedTuple):
     n_rows: int
     is_last: bool
 
+    @property
+    def n_text_bytes(self) -> int:
+        """About how many bytes of text were overwritten, at most."""
+        return max(STEP_BYTES - MESSAGE_BYTES * self.n_rows, 0)
+
 
 def remove_step(connection: sqlite3.Connection) -> Removal | None:
     """Remove some rows of a deleted log. Return None if there is no deleted log."""

@@ -17,10 +17,13 @@ import msgspec
 from chatkit.backends.sqlite.message_row import IS_REFERRED
 from chatkit.backends.sqlite.relations import drop_state
 
-STEP_BYTES: Final = 1 << 20  # written in one transaction: a few milliseconds
-MESSAGE_BYTES: Final = 2_000  # how the row of a message counts besides its texts: 500 rows take as long as 1 MiB
-ROOM_BYTES: Final = 20_000  # how a room counts: some statements
-REACTION_BYTES: Final = 200  # how an emoji on a message counts
+STEP_BYTES: Final = 1 << 18  # written in one transaction: about half a millisecond
+MESSAGE_BYTES: Final = 500  # how the row of a message counts besides its texts: 500 rows take as long as 256 KiB
+ROOM_BYTES: Final = 5_000  # how a room counts: some statements
+REACTION_BYTES: Final = 50  # how an emoji on a message counts
+# How text that is overwritten counts towards the next checkpoint, which so begins after half a MiB of it: appends wait
+# while the disk syncs, and the longer the more text was overwritten.
+TEXT_WEIGHT: Final = 16
 
 # The last number to drop in each room. By age, that is the last old message before the first young one; a time in the
 # future gives no age. In most rooms, the first message is young, or the first young one comes soon.
@@ -65,6 +68,10 @@ class MeasuredStep(NamedTuple):
 
     rooms: Sequence[tuple[int, int]]
     n_bytes: int
+
+    def n_text_bytes(self, n_messages: int) -> int:
+        """Return about how many bytes of text are to be overwritten, given the number of messages."""
+        return max(self.n_bytes - MESSAGE_BYTES * n_messages - ROOM_BYTES * len(self.rooms), 0)
 
 
 class RoomTrim:

@@ -37,7 +37,7 @@ from chatkit.backends.sqlite.renaming import rename_room
 from chatkit.backends.sqlite.room_ends import RoomEnds
 from chatkit.backends.sqlite.rows import MAX_ROWS, Rows
 from chatkit.backends.sqlite.schema import Synchronous, open_writer, transaction
-from chatkit.backends.sqlite.trimming import STEP_BYTES, MeasuredStep, drop_messages
+from chatkit.backends.sqlite.trimming import TEXT_WEIGHT, MeasuredStep, drop_messages
 from chatkit.core.loading import check_keys, choose_new
 from chatkit.core.model import Draft, Head, Message, Receipt
 from chatkit.core.page_size import size_of
@@ -309,7 +309,7 @@ class SqliteWriter:
         if is_cache_valid:  # no other process has written: the cached ends stay valid under the new `top`
             self._ends.top = self._ends.last_id
         # The messages of different rooms are interleaved: each may be on a different page.
-        self.count_growth(max(dropped * PAGE_BYTES, step.n_bytes))
+        self.count_growth(max(dropped * PAGE_BYTES, TEXT_WEIGHT * step.n_text_bytes(dropped)))
         return dropped
 
     def drop_senders(self, rooms: deque[tuple[int, int]], _: sqlite3.Connection) -> None:
@@ -377,7 +377,7 @@ class SqliteWriter:
             return False
         if removal.is_last:
             self._checkpoints.post(self._checkpointer.empty)  # the write-ahead log still contains the bodies
-        self.count_growth(removal.n_rows * PAGE_BYTES + STEP_BYTES)
+        self.count_growth(removal.n_rows * PAGE_BYTES + TEXT_WEIGHT * removal.n_text_bytes)
         return True
 
     def remove_all_deleted(self, connection: sqlite3.Connection) -> None:

@@ -35,7 +35,7 @@ from chatkit.core.message_state import Act
 from chatkit.core.name_range import EVERY_NAME
 from chatkit.core.read_state import ReadState
 from chatkit.core.reading import MentionPosition, RoomUnread
-from chatkit.core.room_pages import RoomPage, read_room_page
+from chatkit.core.room_pages import RoomListPage, read_room_page
 from chatkit.core.roster import Roster
 from chatkit.core.search import SearchPosition, search_rooms
 from chatkit.core.signals import Signal, StoreAvailable, StoreUnavailable
@@ -189,9 +189,9 @@ class StoreClient(Changes, Consuming):
         found = await search_rooms(self._backend, self._rooms_from, text, at=at, limit=limit)
         return MessageListing(found.messages, None if found.position is None else str(found.position))
 
-    async def _rooms_from(self, start: str) -> RoomPage:
+    async def _rooms_from(self, start: str) -> RoomListPage:
         page = await read_room_page(self._backend, (EVERY_NAME,), start)
-        return RoomPage([info for info in page.infos if not is_system_room(info.room)], page.following)
+        return RoomListPage([info for info in page.infos if not is_system_room(info.room)], page.following)
 
     def _consumer_calls(self, room: str, name: str) -> "ConsumerCalls":
         from chatkit.cli.store_consumer import StoreConsumer

@@ -20,7 +20,7 @@ class NameRange(msgspec.Struct, frozen=True, array_like=True):
         return name >= self.start and (self.end is None or name < self.end)
 
     def overlap(self, other: "NameRange") -> "NameRange | None":
-        """Return the names that both ranges have; None if there are none."""
+        """Return the names that both ranges have, or None without such a name."""
         start = max(self.start, other.start)
         end = min((each.end for each in (self, other) if each.end is not None), default=None)
         return NameRange(start, end) if end is None or start < end else None

@@ -16,7 +16,7 @@ class RoomSource(Protocol):
         """Return a page of the rooms; see `Backend.rooms`."""
 
 
-class RoomPage(NamedTuple):
+class RoomListPage(NamedTuple):
     """Some rooms in the order of their names, and the name from which the list continues; None if it is complete."""
 
     infos: Sequence[RoomInfo]
@@ -25,7 +25,7 @@ class RoomPage(NamedTuple):
 
 async def read_room_page(
     source: RoomSource, within: Sequence[NameRange], start: str, limit: int = PAGE_ROOMS
-) -> RoomPage:
+) -> RoomListPage:
     """Return at most `limit` rooms whose names are not before `start`, in the ranges `within`, which `merge` returned.
 
     No room outside of the ranges is read.
@@ -35,10 +35,10 @@ async def read_room_page(
         if part.end is not None and part.end <= start:
             continue
         if len(infos) == limit:
-            return RoomPage(infos, part.start)
+            return RoomListPage(infos, part.start)
         n_left = limit - len(infos)
         found = await source.rooms(start=max(part.start, start), end=part.end, limit=n_left)
         infos += found
         if len(found) == n_left:
-            return RoomPage(infos, next_name(found[-1].room))
-    return RoomPage(infos, None)
+            return RoomListPage(infos, next_name(found[-1].room))
+    return RoomListPage(infos, None)

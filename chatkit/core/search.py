@@ -18,7 +18,7 @@ from chatkit.core.backend import Backend, Filter, MentionPosition, RoomInfo
 from chatkit.core.model import Message
 from chatkit.core.name_range import LAST_CHAR
 from chatkit.core.page_size import cut_page
-from chatkit.core.room_pages import RoomPage
+from chatkit.core.room_pages import RoomListPage
 from chatkit.core.slices import FIRST_SLICE, Deadline, next_size, search_room
 from chatkit.errors import BadCursor
 
@@ -30,7 +30,7 @@ MAX_GROUP: Final = (
 MAX_RANKED: Final = 5_000  # rooms that are ordered by their newest messages: listing them takes some 50 ms
 ROOM_MESSAGES: Final = 10  # how a room counts: it costs a store about as much as so many messages
 
-RoomsFrom: TypeAlias = Callable[[str], Awaitable[RoomPage]]
+RoomsFrom: TypeAlias = Callable[[str], Awaitable[RoomListPage]]
 """Returns a page of the rooms to search, from the first one that is not before a name; it may be empty."""
 
 LATEST_MS: Final = 2**61  # after the time of every message

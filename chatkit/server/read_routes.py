@@ -13,7 +13,7 @@ from chatkit.core.backend import MentionPosition
 from chatkit.core.model import Message
 from chatkit.core.page_size import cut_page
 from chatkit.core.read_state import reader_of
-from chatkit.core.room_pages import RoomPage, read_room_page
+from chatkit.core.room_pages import RoomListPage, read_room_page
 from chatkit.core.search import SearchHits, SearchPosition
 from chatkit.core.text import check_search
 from chatkit.errors import BadRequest
@@ -145,12 +145,12 @@ async def find_text(
     return await admission.context.history_queue.search(admission.client(request), read)
 
 
-async def _readable_rooms(admission: Admission, identity: Identity, start: str) -> RoomPage:
+async def _readable_rooms(admission: Admission, identity: Identity, start: str) -> RoomListPage:
     """Return a page of the rooms that an identity may read, from a name on."""
     page = await read_room_page(admission.hub, admission.readable_names(identity), start)
     may_read = partial(admission.allows, identity, Right.READ)
     readable = await choose_rooms([info.room for info in page.infos if not is_system_room(info.room)], may_read)
-    return RoomPage([info for info in page.infos if info.room in readable], page.following)
+    return RoomListPage([info for info in page.infos if info.room in readable], page.following)
 
 
 def list_messages(found: Sequence[Message], limit: int, may_read: Callable[[str], bool]) -> MessageList:

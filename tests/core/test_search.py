@@ -14,7 +14,7 @@ from chatkit.core import search, slices
 from chatkit.core.backend import Backend, Filter, MentionPosition
 from chatkit.core.model import Message
 from chatkit.core.name_range import EVERY_NAME
-from chatkit.core.room_pages import RoomPage, read_room_page
+from chatkit.core.room_pages import RoomListPage, read_room_page
 from chatkit.core.search import START, Rest, RoomsFrom, SearchPosition, search_rooms
 from chatkit.errors import BadCursor
 
@@ -40,9 +40,9 @@ class Countdown(slices.Deadline):
 
 
 def rooms_of(backend: Backend, rooms: Collection[str] = ROOMS) -> RoomsFrom:
-    async def rooms_from(start: str) -> RoomPage:
+    async def rooms_from(start: str) -> RoomListPage:
         page = await read_room_page(backend, (EVERY_NAME,), start)
-        return RoomPage([info for info in page.infos if info.room in rooms], page.following)
+        return RoomListPage([info for info in page.infos if info.room in rooms], page.following)
 
     return rooms_from
 
@@ -145,7 +145,7 @@ def test_many_rooms_are_searched_in_the_order_of_their_names(monkeypatch: pytest
     monkeypatch.setattr(search, "MAX_RANKED", 4)
     rooms = [f"room{n}" for n in range(8)]
 
-    async def rooms_from(start: str) -> RoomPage:
+    async def rooms_from(start: str) -> RoomListPage:
         return await read_room_page(backend, (EVERY_NAME,), start, 2)
 
     async def main() -> None:

@@ -190,6 +190,6 @@ def test_unread_messages_and_mentions_are_found_by_an_index(large_store: str) ->
     plan = plan_of(large_store, UNREAD, "bob", ["a"], [20_900], "bob", 9)
     assert "message_pkey" in plan
     assert "Seq Scan on message " not in plan
-    mentions = plan_of(large_store, MENTIONS, "bob", None, None, None, None, 9)
+    mentions = plan_of(large_store, MENTIONS, "bob", ["a"], None, None, None, 9, [None])
     assert "message_pkey" in mentions
     assert "Seq Scan on message " not in mentions

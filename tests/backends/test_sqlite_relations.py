@@ -111,7 +111,7 @@ def plan_of(path: Path, statement: str) -> str:
 
     asyncio.run(make())
     connection = sqlite3.connect(path)
-    values: dict[str, Any] = ANY_VALUE | dict.fromkeys(("of", "rooms", "time_ms", "seq"))
+    values: dict[str, Any] = ANY_VALUE | dict.fromkeys(("of", "within", "time_ms", "seq"))
     rows = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
     connection.close()
     return "\n".join(row[3] for row in rows)

@@ -80,9 +80,9 @@ def test_mentions_are_listed_newest_first(chatkit: CommandRunner) -> None:
 def test_a_search_and_a_list_of_mentions_are_read_page_by_page(chatkit: CommandRunner, tmp_path: Path) -> None:
     async def publish() -> None:
         async with open_backend(f"sqlite:///{tmp_path / 'rooms.db'}") as backend:
-            for n in range(3):  # at one moment: rooms and numbers order what has the same time
-                rooms = [Draft(f"room-{room}", "ann", f"@carol {n}", mentions=("carol",)) for room in range(50)]
-                await backend.append(rooms + rooms)
+            # In one batch, which has one time: rooms and numbers order what has the same time.
+            rooms = [Draft(f"room-{room}", "ann", "@carol", mentions=("carol",)) for room in range(50)]
+            await backend.append(rooms * 6)
 
     run(publish())
     for words in (["history", "--search", "@CAROL"], ["mentions"]):

@@ -78,7 +78,7 @@ def test_scrolling_up_loads_history_and_keeps_the_position(server: ServerProcess
     ann.until("() => document.querySelectorAll('.message').length === 500")
     assert ann.seqs() == list(range(1, 501))
     drawn = ann.value("window.drawn")
-    assert sum(drawn) >= 600, "each of the older messages was drawn"
+    assert sum(drawn) >= int(oldest) - 1, "each of the older messages was drawn"
     assert max(drawn) <= 12, "a page of history is drawn in steps of 10 messages, not of 100"
 
     publish(server, "long", "while reading")

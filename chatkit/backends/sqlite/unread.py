@@ -20,7 +20,8 @@ MENTIONS = f"""
         WHERE mention.name = :name
         AND EXISTS (
             SELECT 1 FROM json_each(:within) AS part
-            WHERE room.name >= part.value ->> 0 AND (part.value ->> 1 IS NULL OR room.name < part.value ->> 1)
+            WHERE room.name >= json_extract(part.value, '$[0]')
+                AND (json_extract(part.value, '$[1]') IS NULL OR room.name < json_extract(part.value, '$[1]'))
         )
         AND (:time_ms IS NULL OR mention.time_ms <= :time_ms
              AND (mention.time_ms, room.name, mention.seq) < (:time_ms, :room, :seq))

@@ -19,6 +19,7 @@ from litestar import Litestar
 from chatkit.protocols.opener import OpenerConfig
 from chatkit.server.app import open_app
 from chatkit.server.banner import print_banner, startup_banner
+from chatkit.server.end_signals import ENDS_ON, ignore_signals
 from chatkit.server.first_token import make_first_token
 from chatkit.server.listen import BACKLOG, listen
 from chatkit.server.log_config import log_config
@@ -29,7 +30,6 @@ from chatkit.wire.codes import ExitCode
 PROTOCOL: Final = "chatkit.protocols.websocket:WebSocketProtocol"
 ROOM_PROTOCOL: Final = "chatkit.protocols.websocket:RoomWebSocketProtocol"
 HTTP_PROTOCOL: Final = "chatkit.protocols.detect:HttpProtocol"
-ENDS_ON: Final = (signal.SIGINT, signal.SIGTERM)
 SHUTDOWN_S: Final = 3  # clients and streams may end by themselves for this long; then they are closed
 GC_THRESHOLD: Final = 20_000  # objects; with Python's 700, a thousand new connections cause a hundred collections
 
@@ -79,13 +79,16 @@ class ChatServer(uvicorn.Server):
         try:
             yield
         finally:
-            for number, handler in original.items():
-                signal.signal(number, handler)
+            if not self.should_exit:  # the server did not start: no signal has come
+                for number, handler in original.items():
+                    signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Note the signal, and stop."""
-        self.stopped_by = sig
-        super().handle_exit(sig, frame)
+        """Stop. Unlike with uvicorn, a second signal changes nothing, also while the store is closed afterwards."""
+        if not self.should_exit:
+            self.stopped_by = sig
+            super().handle_exit(sig, frame)
+            ignore_signals(self._ends_on)
 
 
 def run(settings: Settings) -> int:

@@ -22,6 +22,7 @@ from chatkit.backends import open_backend
 from chatkit.backoff import Backoff
 from chatkit.errors import BadRequest, ChatkitError
 from chatkit.server.banner import application_banner, print_banner, startup_banner
+from chatkit.server.end_signals import ENDS_ON, ignore_signals
 from chatkit.server.first_token import make_first_token_of_store
 from chatkit.server.limit_table import LimitTable
 from chatkit.server.listen import listen
@@ -155,7 +156,7 @@ class Supervisor:
     # Signals
 
     def _install_signal_handlers(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ENDS_ON:
             self._loop.add_signal_handler(number, self._stop, number)
         had_terminal = has_terminal()
         self._loop.add_signal_handler(signal.SIGHUP, lambda: self._on_hangup(had_terminal))
@@ -163,6 +164,9 @@ class Supervisor:
     def _stop(self, number: int) -> None:
         if not self._stop_signal.done():
             self._stop_signal.set_result(number)
+            for each in (*ENDS_ON, signal.SIGHUP):
+                self._loop.remove_signal_handler(each)  # otherwise the loop would restore the default when it is closed
+            ignore_signals((*ENDS_ON, signal.SIGHUP))
 
     def _on_hangup(self, had_terminal: bool) -> None:  # noqa: FBT001  # a signal handler
         """Restart the workers on SIGHUP, or stop if the signal came because the terminal was closed."""

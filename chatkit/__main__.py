@@ -1,5 +1,5 @@
 """`python -m chatkit` is the command `chatkit`."""
 
-from chatkit.cli import main
+from chatkit.cli.__main__ import main
 
 main()

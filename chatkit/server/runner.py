@@ -62,7 +62,11 @@ class ChatServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen, then report that the server is ready."""
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except asyncio.CancelledError:  # interrupted in the moment before its signals were handled here
+            await self.lifespan.shutdown()
+            raise
         _tune_interpreter()
         if self.started:
             self._ready()

@@ -4,13 +4,20 @@ import asyncio
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
 from raw_client import Talk, call, handshake, open_socket, publish, raw, read_all, read_head, run, stream
 from serving import ServerProcess, serve
+from uvicorn.lifespan.on import LifespanOn
 from websockets.exceptions import WebSocketException
+
+from chatkit.backends.memory import MemoryBackend
+from chatkit.core.hub import Hub
+from chatkit.server.runner import ChatServer
 
 ENDS_WITHIN_S = 15.0
 
@@ -100,13 +107,37 @@ def test_more_signals_do_not_interrupt_the_shutdown(
         stalled.sendall(handshake("/ws/stall?history=0"))
         read_head(stalled)
         process = server._running()
-        until = time.monotonic() + ENDS_WITHIN_S
+        until = time.monotonic() + 4 * ENDS_WITHIN_S
         while process.poll() is None and time.monotonic() < until:
             process.send_signal(number)
             time.sleep(0.002)
         assert process.poll() == status
         server._process = None
     assert "Traceback" not in server.log
+
+
+def test_an_application_whose_start_is_interrupted_is_ended_in_order() -> None:
+    events: list[str] = []
+
+    async def application(
+        _: object, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
+    ) -> None:
+        for event in ("startup", "shutdown"):
+            events.append((await receive())["type"])
+            await send({"type": f"lifespan.{event}.complete"})
+
+    async def test() -> None:
+        config = uvicorn.Config(application, lifespan="on", log_config=None)
+        server = ChatServer(config, Hub(MemoryBackend()), lambda: None)
+        server.lifespan = LifespanOn(config)
+        starting = asyncio.create_task(server.startup([]))
+        await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+
+    asyncio.run(test())
+    assert events == ["lifespan.startup", "lifespan.shutdown"]
 
 
 def test_messages_acknowledged_before_the_shutdown_are_stored(server: ServerProcess) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from chatkit.cli import main
+from chatkit.cli.main import main
 
 COMMAND = [sys.executable, "-m", "short_times"]
 VARIABLE = "CHATKIT_TESTS_TIMES"

@@ -15,6 +15,8 @@ import logging.config
 import os
 import signal
 import socket
+from collections.abc import Callable
+from functools import partial
 from math import inf
 from typing import Any, Final
 
@@ -144,6 +146,7 @@ class Supervisor:
             ends: list[asyncio.Future[Any]] = [serving, self._stop_signal]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            ignore_signals((*ENDS_ON, signal.SIGHUP))
             self._listening.close()  # otherwise new connections would wait in vain
             serving.cancel()
             await asyncio.wait([serving])
@@ -156,17 +159,17 @@ class Supervisor:
     # Signals
 
     def _install_signal_handlers(self) -> None:
+        # Not by the event loop: while it removes a handler, and after its end, a signal would have its default effect.
+        def handle(number: signal.Signals, handler: Callable[[], None]) -> None:
+            signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(handler))
+
         for number in ENDS_ON:
-            self._loop.add_signal_handler(number, self._stop, number)
-        had_terminal = has_terminal()
-        self._loop.add_signal_handler(signal.SIGHUP, lambda: self._on_hangup(had_terminal))
+            handle(number, partial(self._stop, number))
+        handle(signal.SIGHUP, partial(self._on_hangup, has_terminal()))
 
     def _stop(self, number: int) -> None:
         if not self._stop_signal.done():
             self._stop_signal.set_result(number)
-            for each in (*ENDS_ON, signal.SIGHUP):
-                self._loop.remove_signal_handler(each)  # otherwise the loop would restore the default when it is closed
-            ignore_signals((*ENDS_ON, signal.SIGHUP))
 
     def _on_hangup(self, had_terminal: bool) -> None:  # noqa: FBT001  # a signal handler
         """Restart the workers on SIGHUP, or stop if the signal came because the terminal was closed."""

@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -30,6 +31,7 @@ def can_hold_temporary_files(folder: Path) -> bool:
 
 if "TMPDIR" not in os.environ and can_hold_temporary_files(MEMORY):
     os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, and so would the commands that the tests start
 forking.install()
 settings.register_profile("tests", deadline=None)  # no test asserts anything about time
 settings.load_profile("tests")

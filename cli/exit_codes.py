@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import typer
 
 from chatkit.cli.output import OutputClosed, print_notice
-from chatkit.errors import ChatkitError
+from chatkit.errors import BadBackendURL, ChatkitError
 from chatkit.wire.codes import ExitCode, exit_code_of
 
 
@@ -19,6 +19,9 @@ def report_errors(describe: Callable[[ChatkitError], str] = str) -> Iterator[Non
         sys.stdout.flush()
     except OutputClosed as error:  # the reader has enough, as `head` does
         raise typer.Exit(ExitCode.DONE) from error
+    except BadBackendURL as error:
+        print_notice(f"--backend: {error}")
+        raise typer.Exit(exit_code_of(error)) from error
     except ChatkitError as error:
         print_notice(describe(error))
         raise typer.Exit(exit_code_of(error)) from error

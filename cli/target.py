@@ -29,6 +29,8 @@ class Target:
         self.name = sender_name(name)
         self._is_name_given = name is not None
         self.token = token
+        if self.backend is None:
+            _check_server(server)
         if self.backend is None and token is not None and not is_for_server(ctx, server):
             from chatkit.client.endpoint import public_url
 
@@ -89,6 +91,16 @@ def print_connection_change(signal: "ConnectionLost | ConnectionRestored") -> No
     from chatkit.client import ConnectionLost
 
     print_notice(f"{signal.reason}; trying again" if isinstance(signal, ConnectionLost) else "connected again")
+
+
+def _check_server(server: str) -> None:
+    """Raise `BadRequest` for what is not the URL of a server, with the name of the option."""
+    from chatkit.client.endpoint import Endpoint
+
+    try:
+        Endpoint.parse(server)
+    except BadRequest as error:
+        raise BadRequest(f"--server: {error}") from error
 
 
 def _uses_backend(ctx: typer.Context, backend: str | None) -> bool:

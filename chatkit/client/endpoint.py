@@ -38,6 +38,8 @@ class Endpoint(msgspec.Struct, frozen=True):
             url.encode()  # raises for a lone surrogate
             parts = urlsplit(url if "://" in url else f"http://{url}")
             host, port = parts.hostname or "", parts.port
+            if port == 0:
+                raise ValueError("no server has the port 0")  # noqa: TRY301 - reported like the other faults of a URL
         except ValueError as error:
             raise BadRequest(f"not a server's URL: {public_url(url)!r} ({error})") from error
         if parts.scheme not in _SCHEMES or not _is_host(host):

@@ -51,6 +51,11 @@ def check_emoji(text: str) -> str:
     raise BadRequest(f"a reaction is {EMOJI_RULE}")
 
 
+def is_same_emoji(one: str, other: str) -> bool:
+    """Return whether two texts are one emoji, apart from its selectors."""
+    return one.replace(_SELECTOR, "") == other.replace(_SELECTOR, "")
+
+
 def _is_emoji(text: str) -> bool:
     """Return whether a text is one pictograph, several that are joined to one, a flag or a keycap."""
     if _KEYCAP.fullmatch(text) or _FLAG.fullmatch(text):

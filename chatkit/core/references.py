@@ -8,7 +8,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
+from msgspec.structs import replace
+
 from chatkit.core.backend import Backend
+from chatkit.core.emoji import is_same_emoji
 from chatkit.core.group_commit import Outcome
 from chatkit.core.message_state import NO_STATE, Act
 from chatkit.core.model import Draft, Message, Receipt
@@ -40,24 +43,26 @@ class References:
 
     async def _append_checked(self, drafts: Sequence[Draft]) -> Sequence[Outcome]:
         decided = await self._check(drafts)
-        accepted = [draft for n, draft in enumerate(drafts) if n not in decided]
+        stored = [decided.get(n, draft) for n, draft in enumerate(drafts)]
+        accepted = [draft for draft in stored if isinstance(draft, Draft)]
         receipts = iter(await self._backend.append(accepted) if accepted else ())
-        outcomes = [decided[n] if n in decided else next(receipts) for n in range(len(drafts))]
+        outcomes = [next(receipts) if isinstance(each, Draft) else each for each in stored]
         return [await self._redact_late_edit(outcome) for outcome in outcomes]
 
-    async def _check(self, drafts: Sequence[Draft]) -> dict[int, Outcome]:
-        """Return the outcomes of the drafts that are not to be appended, by their index."""
+    async def _check(self, drafts: Sequence[Draft]) -> dict[int, Outcome | Draft]:
+        """Return the outcomes of the drafts that are not to be appended, and what replaces others, by their index."""
         referring = [(n, draft) for n, draft in enumerate(drafts) if _has_to_be_checked(draft)]
         targets = await self._read({(draft.room, draft.of or 0) for _, draft in referring})
         batch = _Batch(self._backend)
-        decided: dict[int, Outcome] = {}
+        decided: dict[int, Outcome | Draft] = {}
         for n, draft in referring:
             target = targets[draft.room, draft.of or 0]
             error = self._refusal(draft, target)
             if error is not None:
                 decided[n] = error
-            elif target is not None and (outcome := await batch.decide(draft, target)) is not None:
-                decided[n] = outcome
+            elif target is not None:
+                changed = await batch.in_stored_form(draft, target)
+                decided[n] = await batch.decide(changed, target) or changed
         return decided
 
     async def _read(self, targets: set[_Target]) -> dict[_Target, Message | None]:
@@ -118,6 +123,15 @@ class _Batch:
                 return Receipt(target, repeat=True) if was == is_wanted else None
             case _:
                 return None
+
+    async def in_stored_form(self, draft: Draft, target: Message) -> Draft:
+        """Return the removal of a reaction with its emoji as it is stored: without selectors by older versions."""
+        if draft.act is Act.UNREACT and not await self._has_reaction(draft, target):
+            for each in (target.state or NO_STATE).reactions:
+                stored = replace(draft, body=each.emoji)
+                if is_same_emoji(each.emoji, draft.body) and await self._has_reaction(stored, target):
+                    return stored
+        return draft
 
     async def _react(self, draft: Draft, target: Message, *, is_wanted: bool) -> Outcome | None:
         key = target.room, target.seq

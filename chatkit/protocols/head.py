@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Final
 
 MAX_HEAD_BYTES: Final = 16_384  # of the request line and all headers; cookies rarely reach 8 KiB
@@ -20,6 +21,17 @@ def find_head_end(data: bytes | bytearray, n_searched: int = 0) -> int:
     """Return where the head ends, or 0 if it is incomplete. Its first `n_searched` bytes were searched before."""
     found = _END.search(data, max(0, n_searched - 2))
     return found.end() if found else 0
+
+
+def find_fault(headers: list[tuple[bytes, bytes]], version: str) -> tuple[HTTPStatus, str] | None:
+    """Return why a request with these headers is rejected, or None. The names are in lower case."""
+    if len(headers) > MAX_HEADERS:
+        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"a request has at most {MAX_HEADERS} header fields"
+    if not names_one_host(headers, version):
+        return HTTPStatus.BAD_REQUEST, "a request names one host"
+    if any(name == b"transfer-encoding" and value.strip().lower() != b"chunked" for name, value in headers):
+        return HTTPStatus.NOT_IMPLEMENTED, "the only transfer coding of this server is chunked"
+    return None
 
 
 def names_one_host(headers: Iterable[tuple[bytes, bytes]], version: str) -> bool:

@@ -203,11 +203,8 @@ class HttpConnection(HttpToolsProtocol):
         is_upgrade = self.parser.should_upgrade()
         if version not in ("1.0", "1.1") or (is_upgrade and self._should_upgrade() and version != "1.1"):
             self._reject(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1")
-        elif len(self.headers) > heads.MAX_HEADERS:
-            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            self._reject(status, f"a request has at most {heads.MAX_HEADERS} header fields")
-        elif not heads.names_one_host(self.headers, version):
-            self._reject(HTTPStatus.BAD_REQUEST, "a request names one host")
+        elif fault := heads.find_fault(self.headers, version):
+            self._reject(*fault)
         elif is_upgrade and not self._should_upgrade():
             self._reject(HTTPStatus.BAD_REQUEST, "this server is not a tunnel; it upgrades to WebSocket only")
         elif is_upgrade and self._shared.has_own_websocket:
@@ -241,6 +238,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if cycle.scope["http_version"] != "1.1":
+            cycle.waiting_for_100_continue = False  # a client of HTTP/1.0 would take "100 Continue" for the answer
             app = UnchunkedResponse(app, cycle)
         super()._start_asgi_task(cycle, PacedApplication(app, cycle, self._set_has_to_close))
 

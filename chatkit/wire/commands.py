@@ -95,6 +95,12 @@ class PingCommand(Command, frozen=True):
     """Ask for a `pong`. A browser cannot send WebSocket pings, but must detect a dead connection."""
 
 
+class _AnyFrame(msgspec.Struct):
+    """A frame of which only `ref` is decoded: the other values may be those that cannot be."""
+
+    ref: Ref | None = None
+
+
 AnyCommand: TypeAlias = (
     JoinCommand
     | LeaveCommand
@@ -109,6 +115,7 @@ AnyCommand: TypeAlias = (
 
 _LONG: JsonDecoder[AnyCommand] = JsonDecoder(AnyCommand)
 _SHORT: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)  # no calls of Python's functions
+_REF: msgspec.json.Decoder[_AnyFrame] = msgspec.json.Decoder(_AnyFrame)
 _OPS = {kind.__struct_config__.tag for kind in get_args(AnyCommand)}
 
 
@@ -130,8 +137,10 @@ def decode_command(frame: bytes | str) -> AnyCommand:
 
 def ref_of(frame: bytes | str) -> Ref | None:
     """Return the `ref` of a frame that could not be decoded, so that the client can assign the error to it."""
-    ref = field_of(frame, "ref")
-    return ref if isinstance(ref, int | str) and not isinstance(ref, bool) else None
+    try:
+        return _REF.decode(frame).ref
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def position(at: Position | None) -> Cursor | int | None:

@@ -97,6 +97,9 @@ def test_a_copy_replaces_nothing_unless_that_is_wanted(tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match="--force"):
         copy(path, to)
     assert to.read_text() == "mine"
+    (tmp_path / "broken.db").symlink_to(tmp_path / "missing.db")
+    with pytest.raises(BadRequest, match="--force"):
+        copy(path, tmp_path / "broken.db")
     copy(path, to, overwrite=True)
     copy(to, tmp_path / "second.db")
     for bad in (path, tmp_path / "link.db", tmp_path, tmp_path / "used.db"):

@@ -68,6 +68,13 @@ def test_a_file_that_is_not_a_database_is_rejected_and_unchanged(tmp_path: Path)
     assert path.read_text() == "Dear diary, " * 1_000
 
 
+def test_a_pipe_in_place_of_the_file_is_rejected_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "rooms.db")
+    error = opening_error(tmp_path / "rooms.db")
+    assert isinstance(error, Unavailable)
+    assert "is not a regular file" in str(error)
+
+
 @pytest.mark.parametrize("application_id", [0, 42])
 def test_another_programs_database_is_rejected_and_unchanged(tmp_path: Path, application_id: int) -> None:
     path = tmp_path / "other.db"

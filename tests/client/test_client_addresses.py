@@ -77,7 +77,14 @@ def test_another_server_is_named_as_the_cause_of_a_404() -> None:
 
 def test_a_bad_url_is_refused_before_a_connection_is_opened() -> None:
     label = "a" * 64  # one more than a name in the DNS may have
-    for url in ("ftp://example.org", "http://127.0.0.1:99999", "http://[", "http://a b", f"http://{label}.example"):
+    for url in (
+        "ftp://example.org",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:0",
+        "http://[",
+        "http://a b",
+        f"http://{label}.example",
+    ):
         with pytest.raises(BadRequest, match="not a server's URL"):
             Client(url)
     with pytest.raises(BadRequest, match="a token is printable ASCII"):

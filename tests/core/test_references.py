@@ -150,6 +150,22 @@ def test_a_second_reaction_is_found_also_beyond_the_listed_names() -> None:
     assert [isinstance(o, Receipt) and o.repeat for o in outcomes[-2:]] == [True, False]
 
 
+def test_a_reaction_that_was_stored_without_a_selector_can_be_removed() -> None:
+    heart = "\u2764"  # as older versions stored it; now it has a selector
+
+    async def go() -> tuple[Outcome, Message]:
+        async with MemoryBackend() as backend:
+            await backend.append([Draft("a", "ann", "one"), change(Act.REACT, 1, heart)])
+            removal = Draft.new("a", heart, sender="ann", of=1, act=Act.UNREACT)
+            outcome = (await References(backend, trusts_names=lambda: True).append([removal]))[0]
+            return outcome, (await backend.read("a", after=0, limit=1, folded=True)).messages[0]
+
+    outcome, message = run(go())
+    assert isinstance(outcome, Receipt)
+    assert not outcome.repeat
+    assert message.state is None or message.state.reactions == ()
+
+
 def test_the_number_of_different_reactions_is_bounded() -> None:
     drafts = [Draft("a", "ann", "one"), *(change(Act.REACT, 1, f":n{n}:") for n in range(MAX_EMOJIS))]
     outcomes = append([*drafts, change(Act.REACT, 1, ":more:"), change(Act.REACT, 1, ":n1:", "bob")])

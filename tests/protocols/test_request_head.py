@@ -39,6 +39,31 @@ def test_the_body_of_a_request_with_a_declined_upgrade_is_read(loop: str) -> Non
     run(test, loop)
 
 
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"gzip\r\nTransfer-Encoding: chunked"])
+def test_an_unknown_transfer_coding_is_not_implemented(loop: str, coding: bytes) -> None:
+    async def test() -> None:
+        page = Page()
+        async with serving(page) as served:
+            client = await Client.connect(served.port, None)
+            client.send(CHUNKED.replace(b": chunked", b": " + coding) + b"2\r\nhi\r\n0\r\n\r\n")
+            status, _ = await answer(client)
+            assert (status, page.scopes) == (501, [])
+            client.cut()
+
+    run(test, loop)
+
+
+def test_a_client_of_an_old_version_gets_no_interim_response(loop: str) -> None:
+    async def test() -> None:
+        async with serving(Page()) as served:
+            client = await Client.connect(served.port, None)
+            client.send(b"POST / HTTP/1.0\r\nHost: test\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nhi")
+            assert await answer(client) == (200, b"hi")
+            client.cut()
+
+    run(test, loop)
+
+
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 def test_raw_bytes_in_a_target_are_percent_encoded(kind: str) -> None:
     async def test() -> None:

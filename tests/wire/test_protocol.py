@@ -184,6 +184,14 @@ def test_an_unknown_op_is_reported_with_its_ref() -> None:
     assert protocol.ref_of(frame) == "r1"
 
 
+@pytest.mark.parametrize("data", [b"1e999", b"9" * 5_000])
+def test_a_value_that_cannot_be_decoded_is_reported_with_the_ref(data: bytes) -> None:
+    frame = b'{"op":"publish","data":' + data + b',"ref":7}'
+    with pytest.raises(BadRequest):
+        protocol.decode_command(frame)
+    assert protocol.ref_of(frame) == 7
+
+
 def test_an_unknown_event_is_decoded_as_none() -> None:
     assert protocol.decode_event(b'{"type":"sung","room":5}') is None
 

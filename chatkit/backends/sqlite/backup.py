@@ -59,7 +59,7 @@ def _check_target(path: Path, to: Path, *, overwrite: bool) -> None:
     is_store = to.exists() and path.exists() and to.samefile(path)
     if is_store or any(Path(f"{to}{suffix}").exists() for suffix in COMPANION_SUFFIXES):
         raise BadRequest(f"{to} is in use as a store: give the name of another file")
-    if to.exists() and not overwrite:
+    if os.path.lexists(to) and not overwrite:  # also a link that leads to no file
         raise BadRequest(f"{to} exists: give another name, or --force to replace it")
 
 

@@ -103,6 +103,8 @@ class SqliteFile:
             _restrict(folder, FOLDER_MODE)
         if self.path.is_dir():
             raise Unavailable(f"{self.path} is a folder, not a file")
+        if self.path.exists() and not self.path.is_file():
+            raise Unavailable(f"{self.path} is not a regular file")  # opening a pipe would wait for its other end
         if make and not folder.is_dir():
             raise Unavailable(f"{self.path} cannot be created: there is no folder {folder}{absolute_hint(self.path)}")
 

@@ -4,7 +4,7 @@ import { Actions } from "./actions.js";
 import { fragmentOf, placeIn } from "./address.js";
 import { findMessages } from "./finding.js";
 import { find, setText } from "./dom.js";
-import { explainAccess, explainTop } from "./explanations.js";
+import { explainAccess, explainTop, sentenceOf } from "./explanations.js";
 import { Identification } from "./identification.js";
 import { listenToKeys } from "./keys.js";
 import { Moderation } from "./moderation.js";
@@ -60,7 +60,7 @@ class Page {
       onChange: () => this.#draw(),
       onLive: (room, message) => this.#onLive(room, message),
       onRenamed: (room, oldName, name) => this.#onRenamed(room, oldName, name),
-      onProblem: (sentence) => this.notices.showProblem(sentence),
+      onProblem: (text) => this.notices.showProblem(sentenceOf(text)),
       onBadName: () => this.identification.onBadName(),
       onWelcome: (event) => this.identification.onWelcome(event),
     });

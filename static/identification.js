@@ -200,17 +200,27 @@ export class Identification {
   #onRefused(error) {
     switch (error.code) {
       case "unauthorized":
+        this.#stop(4401, error.message); // what remains to be seen if the user gives no token
         return this.askToken(sentenceOf(error.message));
       case "name-taken":
         return this.names.ask(this.chosenName, { canSignIn: true, problem: explain(error, this.chosenName) });
       case "banned":
       case "forbidden":
-        this.page.connection.stop(4403, explain(error));
-        this.#handled = this.page.connection.state;
-        return undefined;
+        return this.#stop(4403, explain(error));
       default:
         return this.page.connection.open(); // which shows why the server cannot be used, and tries again
     }
+  }
+
+  /**
+   * Show a refusal without asking the server for its reason again.
+   * @param {number} code
+   * @param {string} reason
+   */
+  #stop(code, reason) {
+    const { connection } = this.page;
+    connection.stop(code, reason);
+    this.#handled = connection.state;
   }
 
   /** @param {string} name */

@@ -10,6 +10,10 @@
 import { parseBody } from "./body.js";
 import { actionOf } from "./commands.js";
 import { shownText } from "./hook.js";
+import { findAll } from "./text.js";
+
+const LEAD_CHARS = 60; // before a match, which then is among the lines that a list of results shows
+const LEAD_LINES = 2;
 
 /** @type {WeakMap<object, Parsed>} a message that changes is another object */
 const cache = new WeakMap();
@@ -56,6 +60,25 @@ function collect(spans, found) {
  */
 export function textOf(blocks) {
   return blocks.map(textOfBlock).join("\n");
+}
+
+/**
+ * Return the text of a message without its markdown, from shortly before the first match of a search. A match in the
+ * markdown, such as the address of a link, is shown as it was written.
+ * @param {import("./hook.js").Message & {body: string, mentions?: string[]}} message
+ * @param {string} query
+ */
+export function textWithMatch(message, query) {
+  const plain = textOf(parsedOf(message).blocks);
+  const isPlain = findAll(plain, query).length > 0;
+  const text = isPlain ? plain : message.body;
+  const at = findAll(text, query)[0]?.[0] ?? 0;
+  const before = text.slice(0, at);
+  if (at <= LEAD_CHARS && before.split("\n").length <= LEAD_LINES + 1) return text;
+  const lineStart = before.lastIndexOf("\n") + 1;
+  if (at - lineStart <= LEAD_CHARS) return `…${text.slice(lineStart)}`;
+  const space = before.slice(-LEAD_CHARS).indexOf(" ");
+  return `…${text.slice(space < 0 ? at : at - LEAD_CHARS + space + 1)}`;
 }
 
 /**

@@ -33,6 +33,8 @@ import { Rooms } from "./rooms.js";
 const FIRST_PAGE = 60;
 const FOUND = 50;
 const FIND_AFTER_MS = 300; // rooms are looked for after a pause in typing
+/** The codes of errors after which the server closes the connection, with the same reason. */
+const CLOSING = new Set(["banned", "unauthorized"]);
 const MAX_NAMED = 200; // the protocol lists at most this many members by name
 
 export class Session {
@@ -190,7 +192,7 @@ export class Session {
   #onError(event) {
     if (event.code === "bad-sender") this.owner.onBadName();
     else if (event.ref === undefined && event.code === "unavailable") this.storeProblem = event.message;
-    else if (event.ref === undefined) this.owner.onProblem(event.message);
+    else if (event.ref === undefined && !CLOSING.has(event.code)) this.owner.onProblem(event.message);
   }
 
   #onRestored() {

@@ -19,8 +19,13 @@ PAGE: Final = """<!doctype html>
 <title>chatkit: unknown host name</title>
 <style>
   :root { color-scheme: light dark; font: 100%%/1.5 system-ui, sans-serif; }
-  main { max-width: 40rem; margin: 15vh auto; padding: 0 1.5rem; overflow-wrap: anywhere; }
-  pre { padding: 0.75rem 1rem; border: 1px solid; border-radius: 0.5rem; white-space: pre-wrap; }
+  body { margin: 0; background: light-dark(#fff, #17181b); color: light-dark(#211f1c, #e8e6e2); }
+  main { max-width: 40rem; margin: min(15vh, 6rem) auto 2rem; padding: 0 1.5rem; overflow-wrap: anywhere; }
+  h1 { font-size: 1.5rem; line-height: 1.25; }
+  h2 { margin: 2rem 0 0; font-size: 1.125rem; }
+  p { margin: 0.5rem 0; }
+  pre { padding: 0.75rem 1rem; border: 1px solid light-dark(#8d8980, #74777d); border-radius: 0.5rem;
+    white-space: pre-wrap; }
 </style>
 <main>
 <h1>This server does not know the name <b>%(name)s</b></h1>

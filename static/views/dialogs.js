@@ -240,11 +240,13 @@ export class SecretDialog {
 export async function submit(form, place, send, onDone) {
   const button = find("button[type=submit]", HTMLButtonElement, form);
   if (button.disabled) return;
+  const box = form.querySelector("input");
   button.disabled = true;
   setText(place, "");
   try {
     const problem = await send();
     setText(place, problem);
+    if (box) box.ariaInvalid = problem ? "true" : null;
     if (!problem) onDone?.();
   } finally {
     button.disabled = false;

@@ -9,7 +9,11 @@ import { find, setText } from "../dom.js";
 const LABELS = { "sign-in": "Sign in", retry: "Try again", rooms: "Leave this room" };
 
 export class RoomAccessView {
-  #topic = find("#topic", HTMLElement);
+  #title = find("#room-title", HTMLElement);
+  #topic = find("#topic", HTMLButtonElement);
+  #details = find("#details", HTMLElement);
+  #detailsName = find("#details-name", HTMLElement);
+  #detailsTopic = find("#details-topic", HTMLElement);
   #editTopic = find("#topic-edit", HTMLButtonElement);
   #composer = find("#composer", HTMLElement);
   #readOnly = find("#read-only", HTMLElement);
@@ -22,6 +26,10 @@ export class RoomAccessView {
   /** @param {{onAction: (action: Action) => void, onEditTopic: () => void}} on */
   constructor(on) {
     this.#editTopic.onclick = on.onEditTopic;
+    find("#titles", HTMLElement).addEventListener("click", ({ target }) => {
+      if (target instanceof Node && this.#editTopic.contains(target)) return;
+      this.#showDetails(this.#details.hidden && (isCut(this.#title) || isCut(this.#topic)));
+    });
     this.#signIn.onclick = () => on.onAction("sign-in");
     this.#button.onclick = () => this.#action && on.onAction(this.#action);
   }
@@ -38,6 +46,9 @@ export class RoomAccessView {
     setText(this.#topic, topic);
     this.#topic.title = topic;
     this.#topic.hidden = !topic;
+    if (this.#detailsName.textContent !== this.#title.textContent || this.#detailsTopic.textContent !== topic) {
+      this.#showDetails(false);
+    }
     this.#editTopic.hidden = !canEditTopic;
     this.#composer.hidden = readOnly !== "";
     find("#hint", HTMLElement).hidden = readOnly !== "";
@@ -50,8 +61,21 @@ export class RoomAccessView {
   /** Show a page without a room. */
   clear() {
     this.#topic.hidden = true;
+    this.#showDetails(false);
     this.#editTopic.hidden = true;
     this.#closed.hidden = true;
+  }
+
+  /**
+   * Show the name and the topic of the room in full, below the bar, which may cut them.
+   * @param {boolean} isShown
+   */
+  #showDetails(isShown) {
+    this.#details.hidden = !isShown;
+    this.#topic.ariaExpanded = String(isShown);
+    if (!isShown) return;
+    setText(this.#detailsName, this.#title.textContent);
+    setText(this.#detailsTopic, this.#topic.textContent);
   }
 
   /** @param {Explanation | null} closed */
@@ -64,4 +88,9 @@ export class RoomAccessView {
     this.#button.hidden = closed.action === undefined;
     if (closed.action) setText(this.#button, LABELS[closed.action]);
   }
+}
+
+/** @param {HTMLElement} element */
+function isCut(element) {
+  return element.scrollWidth > element.clientWidth;
 }

@@ -50,8 +50,9 @@ export class RoomsView {
     setText(this.#mentions, mentions > 999 ? "999+" : String(mentions));
     this.#joinedPart.hidden = mine.length === 0;
     this.#otherPart.hidden = rest.length === 0;
-    const isKnown = [...mine, ...rest].some(({ name }) => name === checkRoom(typed));
-    this.#make.hidden = !typed || isKnown;
+    const room = checkRoom(typed);
+    const isKnown = [...mine, ...rest].some(({ name }) => name === room);
+    this.#make.hidden = !room || isKnown;
     setText(find(".name", HTMLElement, this.#make), typed);
   }
 

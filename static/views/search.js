@@ -9,7 +9,7 @@
  */
 
 import { find, setText } from "../dom.js";
-import { parsedOf, textOf } from "../parsed.js";
+import { parsedOf, textOf, textWithMatch } from "../parsed.js";
 import { markText } from "./mark_text.js";
 import { foundElement } from "./message.js";
 
@@ -129,8 +129,8 @@ export class SearchView {
    * @param {string} text
    */
   #element(message, scope, text) {
-    // A search finds text as it was written, with its markdown. A message may have nothing but cards.
-    const shown = text ? message.body : textOf(parsedOf(message).blocks) || message.body;
+    // A message may have nothing but cards.
+    const shown = text ? textWithMatch(message, text) : textOf(parsedOf(message).blocks) || message.body;
     const element = foundElement(message, shown, this.on.hasMarks(), () => this.on.onOpen(message));
     if (scope === "all" || scope === "mentions") find(".head", HTMLElement, element).prepend(`#${message.room} · `);
     if (text) markText(find(".text", HTMLElement, element), text);

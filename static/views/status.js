@@ -43,7 +43,7 @@ export class StatusView {
     const waitS = state.kind === "waiting" ? Math.max(0, Math.ceil((state.untilMs - nowMs) / 1000)) : 0;
     setText(this.#wait, state.kind === "waiting" ? `Trying again in ${waitS} s.` : "");
     this.#retry.hidden = state.kind === "connecting" || state.kind === "online";
-    setText(this.#retry, state.kind === "stopped" ? "Connect" : "Retry now");
+    setText(this.#retry, state.kind !== "stopped" ? "Retry now" : state.code === 4401 ? "Sign in" : "Connect");
     if (state.kind === "online" || state.kind === "stopped") return;
     this.#timer = window.setTimeout(() => this.show(state, unsent, storeProblem), 500);
   }

@@ -11,6 +11,7 @@ import { KEYS } from "../message_actions.js";
 
 const LONG_PRESS_MS = 450;
 const MOVED_PX = 10; // a finger that moves further scrolls
+const HEIGHT_PX = 44; // of the bar on a touch screen, where it is above its message if there is room
 
 export class ToolbarView {
   #log = find("#log", HTMLElement);
@@ -67,6 +68,8 @@ export class ToolbarView {
       const { action } = button.dataset;
       button.hidden = action !== "menu" && !actions.includes(/** @type {Action} */ (action));
     }
+    const above = message.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top;
+    this.#bar.classList.toggle("below", above < HEIGHT_PX);
     message.append(this.#bar);
   }
 

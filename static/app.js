@@ -216,6 +216,7 @@ class Page {
   #onRenamed(room, oldName, name) {
     this.writing.rename(oldName, name);
     this.notifications.renameRoom(oldName, name);
+    void this.session.refreshRooms(); // it lists the old name
     // Replaced, because going back to the old name would lead here again.
     if (room === this.#room) window.location.replace(fragmentOf(name));
   }

@@ -74,6 +74,7 @@ export class Writing {
     const context = this.#contexts.get(oldName);
     this.#contexts.delete(oldName);
     if (context) this.#contexts.set(name, context);
+    if (this.#room?.name === name) this.view.setRoom(name);
   }
 
   /** @param {Message} message */

@@ -26,7 +26,7 @@ from chatkit.errors import Banned, ChatkitError, Forbidden, Unauthorized
 from chatkit.server.access import port_of
 from chatkit.server.admission import Admission
 from chatkit.server.browser_site import is_secure
-from chatkit.server.host_page import unknown_host
+from chatkit.server.error_pages import unknown_host, wants_page
 from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.page_files import PageFiles, read_page_files, split_version
 
@@ -90,7 +90,7 @@ async def index(
     try:
         admission.policy.check_host(host)
     except Forbidden:
-        if host is None or "text/html" not in request.headers.get("accept", ""):
+        if host is None or not wants_page(request):
             raise  # a problem document, for programs
         return unknown_host(host, "https" if is_secure(request, admission) else "http")
     if token is not None:

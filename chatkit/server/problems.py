@@ -10,6 +10,7 @@ from litestar import Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from chatkit.errors import ChatkitError, TooLarge
+from chatkit.server.error_pages import nothing_here, wants_page
 from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.token_masking import mask_tokens
 from chatkit.wire.codes import code_of_status
@@ -31,11 +32,15 @@ def answer_chatkit_error(request: HttpRequest, error: ChatkitError) -> Response[
     return _refuse(request, problem, headers_of(problem))
 
 
-def answer_http_error(request: HttpRequest, error: HTTPException) -> Response[Problem]:
-    """Answer with an error that Litestar raised, in the same form."""
+def answer_http_error(request: HttpRequest, error: HTTPException) -> Response[Problem] | Response[str]:
+    """Answer with an error that Litestar raised, in the same form; a person gets a page for a wrong address."""
     if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # Litestar did not even read the body
         return answer_chatkit_error(request, TooLarge("body", request.app.state.admission.context.limits.body))
-    return _refuse(request, http_problem(error), dict(error.headers or {}))
+    problem = http_problem(error)
+    if error.status_code == HTTPStatus.NOT_FOUND and wants_page(request):
+        _count(request, problem)
+        return nothing_here(request.app.state.path_prefix)
+    return _refuse(request, problem, dict(error.headers or {}))
 
 
 def http_problem(error: HTTPException) -> Problem:
@@ -73,8 +78,12 @@ def headers_of(problem: Problem) -> dict[str, str]:
 
 
 def _refuse(request: HttpRequest, problem: Problem, headers: dict[str, str]) -> Response[Problem]:
-    request.app.state.admission.context.refusals.errors[problem.code] += 1
+    _count(request, problem)
     return Response(problem, status_code=problem.status, media_type=PROBLEM_MEDIA_TYPE, headers=headers)
+
+
+def _count(request: HttpRequest, problem: Problem) -> None:
+    request.app.state.admission.context.refusals.errors[problem.code] += 1
 
 
 def _sentence(error: HTTPException) -> str:

@@ -52,8 +52,13 @@ export class ComposerView {
    * @param {string} draft
    */
   open(room, draft) {
-    this.#box.placeholder = `Message #${room}`;
+    this.setRoom(room);
     this.setText(draft);
+  }
+
+  /** @param {string} room */
+  setRoom(room) {
+    this.#box.placeholder = `Message #${room}`;
   }
 
   /** @param {string} text */

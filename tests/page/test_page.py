@@ -175,6 +175,7 @@ def test_the_address_names_the_room(server: ServerProcess, open_window: OpenWind
     ann.page.locator("#room-box").fill("no spaces!")
     ann.page.locator("#room-box").press("Enter")
     expect(ann.page.locator("#room-problem")).to_contain_text("1 to 64 letters")
+    expect(ann.page.locator("#room-make")).to_be_hidden()
 
 
 def test_unread_messages_are_counted_between_visits(server: ServerProcess, open_window: OpenWindow) -> None:
@@ -323,3 +324,25 @@ def test_the_log_stays_at_its_end_while_a_text_grows_and_shrinks(server: ServerP
         expect(ann.page.locator(".message").last).to_be_in_viewport(ratio=1)
         expect(ann.page.locator("#jump")).to_be_hidden()
     box.fill("")
+
+
+def test_a_name_and_a_topic_that_are_cut_are_shown_in_full(server: ServerProcess, open_window: OpenWindow) -> None:
+    room, topic = "a-room-with-a-long-name", "the topic is a long sentence " * 6
+    publish(server, room, "hello")
+    ann = open_window("ann", **NARROW).join(room)
+    details, title = ann.page.locator("#details"), ann.page.locator("#room-title")
+    title.tap()
+    expect(details).to_have_text(f"#{room}")
+    ann.send(f"/topic {topic}")
+    button = ann.page.locator("#topic")
+    expect(button).to_have_text(topic.strip())
+    expect(details).to_be_hidden()  # it showed what was before
+    button.press("Enter")
+    expect(button).to_have_attribute("aria-expanded", "true")
+    expect(details).to_contain_text(topic.strip())
+    assert ann.value(OVERFLOWING) == []
+    assert ann.violations() == []
+    ann.page.goto(f"{server.url}/#brief")
+    expect(details).to_be_hidden()
+    title.tap()  # all of it is in view
+    expect(details).to_be_hidden()

@@ -222,6 +222,7 @@ def test_a_revoked_token_asks_for_another(server: TokenServer, open_window: Open
     rev = sign_in(open_window(), token, "den")
     server.call("DELETE", f"/tokens/{token.split('_')[1]}")
     expect(rev.page.locator("#token-dialog")).to_be_visible()
+    expect(rev.page.locator("#problem")).to_be_empty()  # the banner says it
     rev.page.get_by_role("button", name="Continue without a token").click()
     expect(rev.page.locator("#name-dialog")).to_be_visible()
     rev.page.locator("#name-box").fill("guest")
@@ -347,7 +348,7 @@ def test_a_renamed_room_is_followed_with_its_queued_messages(server: TokenServer
         gus.page.locator("#message-box").fill("half a line")
         server.call("POST", "/rooms/open-a/rename", {"name": "open-b"})
         gus.until("() => location.hash === '#open-b'")
-        expect(gus.page.locator("#message-box")).to_have_value("half a line")
+        expect(gus.page.get_by_placeholder("Message #open-b")).to_have_value("half a line")
         gus.send("two")
         gus.expect_texts(["one", "two"])
 

@@ -284,7 +284,10 @@ def test_a_long_press_opens_a_sheet(server: ServerProcess, open_window: OpenWind
     message(ann, "press me").tap()
     expect(ann.page.locator(".toolbar")).to_be_visible()
     place = message(ann, "press me").locator(".text").bounding_box()
+    bar = ann.page.locator(".toolbar").bounding_box()
     assert place
+    assert bar
+    assert bar["y"] + bar["height"] <= place["y"], "the bar does not cover the text"
     touch = ann.context.new_cdp_session(ann.page)
     point = [{"x": place["x"] + 5, "y": place["y"] + 5}]
     touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": point})

@@ -90,7 +90,7 @@ def test_mentions_are_marked_counted_and_listed(open_window: OpenWindow, server:
 
 def test_a_search_over_all_rooms_opens_its_hits(open_window: OpenWindow, server: ServerProcess) -> None:
     for room in ("red", "blue"):
-        publish(server, room, f"the Walrus of {room}")
+        publish(server, room, f"the **Walrus** of `{room}`")
     ann = open_window("ann").join("red")
     ann.page.locator("#search-open").click()
     ann.page.locator("#search-box").fill("walrus")
@@ -98,6 +98,7 @@ def test_a_search_over_all_rooms_opens_its_hits(open_window: OpenWindow, server:
     ann.page.get_by_text("All rooms", exact=True).click()
     expect(ann.page.locator("#search-list button")).to_have_count(2)
     expect(ann.page.locator("#search-list mark")).to_have_text(["Walrus", "Walrus"])
+    expect(ann.page.locator("#search-list .text")).to_have_text(["the Walrus of blue", "the Walrus of red"])
     ann.page.locator("#search-list button", has_text="of blue").click()
     expect(ann.page.locator("#room-title")).to_have_text("#blue")
     expect(ann.page.locator(".revealed .text")).to_have_text("the Walrus of blue")

@@ -1,4 +1,4 @@
-"""What a server answers at a host name that it does not know: a page for browsers, a problem for programs."""
+"""What a server answers at an unknown host name or address: a page for browsers, a problem for programs."""
 
 from collections.abc import Iterator
 
@@ -31,3 +31,15 @@ def test_a_program_gets_a_problem(server: ServerProcess) -> None:
     answer = call(server, "GET", "/", Host="chat.example", Accept="application/json")
     assert answer.status == 403
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/rooms/ops/nothing"])
+def test_an_address_without_anything_has_a_page_for_browsers(server: ServerProcess, path: str) -> None:
+    answer = call(server, "GET", path, Accept="text/html,*/*")
+    assert answer.status == 404
+    assert answer.headers["content-type"].startswith("text/html")
+    assert b'<a href="/">chat</a>' in answer.body
+    for method, accepted in (("GET", "*/*"), ("POST", "text/html")):
+        answer = call(server, method, path, Accept=accepted)
+        assert answer.status == 404
+        assert answer.headers["content-type"] == "application/problem+json"

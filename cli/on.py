@@ -1,6 +1,7 @@
 """`chatkit on`: run a command for each message of rooms."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -202,14 +203,13 @@ async def run_on(
     verbose: bool,
 ) -> ExitCode:
     """Run the command until a signal ends it. Return the exit code."""
-    import asyncio
-
     import msgspec
 
     from chatkit.cli.on_report import OnReport
     from chatkit.cli.on_runner import OnRunner
+    from chatkit.client.daemon_call import call_in_daemon
 
-    name = await asyncio.to_thread(_own_name, target)
+    name = await call_in_daemon(partial(_own_name, target))
     target.report_name(name)
     which = msgspec.structs.replace(which, own_name=None if own else name)
     async with target.open() as source:

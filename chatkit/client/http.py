@@ -101,6 +101,7 @@ class HttpClient:
         self._current = endpoint  # where the server has redirected to
         self._connection: DeadlineConnection | None = None
         self._used_at = 0.0  # when the last answer on it was read, by `time.monotonic`
+        self._is_interrupted = False
         self._lock = threading.Lock()  # of `_connection` and `_current`: an answer belongs to the request before it
 
     def __enter__(self) -> Self:
@@ -117,7 +118,8 @@ class HttpClient:
             self._drop()
 
     def interrupt(self) -> None:
-        """Interrupt the call in progress in another thread, which then raises `Unavailable`."""
+        """Interrupt the call in progress in another thread, which then raises `Unavailable`, and is not repeated."""
+        self._is_interrupted = True
         connection = self._connection
         if connection is not None:
             connection.shut_down()
@@ -250,6 +252,7 @@ class HttpClient:
         with self._lock:
             if once and time.monotonic() - self._used_at > FRESH_S:
                 self._drop()  # a kept connection may be stale
+            self._is_interrupted = False
             deadline = time.monotonic() + self._timeout_s + extra_s
             for _ in range(MAX_REDIRECTS + 1):
                 target = self._current.target(path, **query)
@@ -274,7 +277,7 @@ class HttpClient:
             except (ConnectionError, http.client.HTTPException) as error:
                 # Other calls may be made twice: reads change nothing, a publish has its key, a redaction stays one.
                 self._drop()
-                if not attempts_left or isinstance(error, ConnectionRefusedError):
+                if not attempts_left or self._is_interrupted or isinstance(error, ConnectionRefusedError):
                     raise self._no_answer(error) from error
             except (OSError, ValueError) as error:  # a `ValueError` from the parser of hostile headers
                 self._drop()

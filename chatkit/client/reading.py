@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
+from functools import partial
 from typing import ParamSpec, TypeVar
 
+from chatkit.client.daemon_call import call_in_daemon
 from chatkit.client.http import HistoryResult, HttpClient
 from chatkit.client.pagination import scroll
 from chatkit.client.signals import Item
@@ -26,6 +28,7 @@ class Reading:
 
     def __init__(self, calls: HttpClient) -> None:
         self._calls = calls
+        self._turn = asyncio.Lock()  # so that a call that is cancelled is the one in progress, or has not begun
 
     async def history(
         self,
@@ -167,7 +170,8 @@ class Reading:
         return await self._call(self._calls.search, text, before=before, limit=limit)
 
     async def _call(self, call: Callable[Params, ValueT], /, *args: Params.args, **kwargs: Params.kwargs) -> ValueT:
-        return await asyncio.to_thread(call, *args, **kwargs)
+        async with self._turn:
+            return await call_in_daemon(partial(call, *args, **kwargs), self._calls.interrupt)
 
 
 def _position(at: At | None) -> Position | None:

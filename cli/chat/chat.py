@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from typing import Final, assert_never
 
 from chatkit.cli.chat.commands import ChatCommand, CommandName, help_text, parse_line
@@ -17,6 +18,7 @@ from chatkit.cli.marks import printable_marks
 from chatkit.cli.next_steps import with_next_step
 from chatkit.cli.sanitize import one_line
 from chatkit.cli.target import Target
+from chatkit.client.daemon_call import call_in_daemon
 from chatkit.core.message_state import Act
 from chatkit.core.model import Message, check_sender
 from chatkit.core.text import check_search
@@ -166,7 +168,7 @@ class Chat:
     async def _topic(self, text: str) -> None:
         room, before = self.display.room, self.display.topic
         if text:
-            view = await asyncio.to_thread(self._set_topic, room, text)
+            view = await call_in_daemon(partial(self._set_topic, room, text))
         else:
             view = await self._connection.client.room(room)
         if self.display.topic == before:  # the room's event may have come first

@@ -74,7 +74,7 @@ def runner(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
 
 def test_an_administrator_makes_rotates_and_revokes_a_token(served: Served, runner: Any) -> None:
     admin = runner(served.admin)
-    made = admin.json("token", "add", "cat", "--read", "ops*", "--expires", "1h")
+    made = admin.json("token", "add", "cat", "--read", "cats*", "--expires", "1h")
     assert made["made_by"] == "root"
     cat = runner(made["secret"])
     assert cat.rows("rooms") == []

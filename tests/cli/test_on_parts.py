@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,30 @@ def result_of(script: str, given: bytes = b"", *, timeout_s: float | None = None
     """Run a script of the shell, and return how it ended."""
     command = MessageCommand(["sh", "-c", script], timeout_s=timeout_s, reads_output=True)
     return run(command.run(given, env))
+
+
+class Clock(asyncio.SelectorEventLoop):
+    """A loop on which time passes when the test says so, too."""
+
+    skipped_s = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.skipped_s
+
+
+async def result_after(seconds: float, script: str, is_ready: Callable[[], object]) -> CommandResult:
+    """Run a script of the shell until its time is over, which is as soon as it is ready."""
+    clock = asyncio.get_running_loop()
+    assert isinstance(clock, Clock)
+    command = MessageCommand(["sh", "-c", script], timeout_s=seconds)
+    running = asyncio.ensure_future(command.run(b"", {}))
+    await until(lambda: command._running and is_ready())
+    clock.skipped_s += seconds
+    return await running
+
+
+def has_text(path: Path) -> bool:
+    return path.exists() and path.read_text().endswith("\n")
 
 
 def test_a_program_gets_the_message_on_its_input_and_names_in_its_environment() -> None:
@@ -53,14 +78,18 @@ def test_a_signal_is_a_failure() -> None:
 
 def test_a_program_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
-    result = result_of(f"sleep 60 & echo $! > {pids}; wait", timeout_s=0.3)
+    with asyncio.Runner(loop_factory=Clock) as runner:
+        result = runner.run(result_after(60, f"sleep 60 & echo $! > {pids}; wait", lambda: has_text(pids)))
     assert (result.signal, result.reason) == ("SIGTERM", "took too long, ended by SIGTERM")
     wait_for_end(int(pids.read_text()))
 
 
-def test_a_program_that_ignores_the_end_of_its_time_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_ignores_the_end_of_its_time_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_command, "TERM_S", 0.1)
-    result = result_of("trap '' TERM; while :; do sleep 60; done", timeout_s=0.3)
+    ready = tmp_path / "ready"
+    with asyncio.Runner(loop_factory=Clock) as runner:
+        script = f"trap '' TERM; echo yes > {ready}; while :; do sleep 60; done"
+        result = runner.run(result_after(60, script, lambda: has_text(ready)))
     assert result.reason == "took too long, ended by SIGKILL"
 
 

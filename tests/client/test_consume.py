@@ -13,6 +13,7 @@ from chatkit.client import Client, ConnectionLost, ConnectionRestored
 from chatkit.client import consumption as module
 from chatkit.client.consumer_calls import ServerConsumer
 from chatkit.core.consumer import ConsumerStatus
+from chatkit.core.consumer_records import CONSUMER, decode
 from chatkit.core.message_state import Act
 from chatkit.core.model import Draft, Gap, Message
 from chatkit.errors import Forbidden, NotFound, Unavailable
@@ -249,16 +250,35 @@ def test_changes_and_unwanted_messages_are_acknowledged_without_the_body() -> No
     with_site(test)
 
 
-def test_the_lease_is_extended_while_the_body_works() -> None:
+class StoppedClock:
+    """The time of the server, which passes when the test says so."""
+
+    now_ms = 1_800_000_000_000
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+async def lease_ends_at(site: Site, time_ms: int) -> bool:
+    state = decode(await site.hub.records.get_record(CONSUMER, "ops/c"))
+    return state is not None and [lease.until_ms for lease in state.leases] == [time_ms]
+
+
+def test_the_lease_is_extended_while_the_body_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = StoppedClock()
+    monkeypatch.setattr("chatkit.core.hub.steady_now_ms", lambda: clock)
+
     async def test(site: Site) -> None:
         await site.publish(2)
+        consumer = site.hub.consumers.consumer("ops", "c")
         seen = []
-        async for message in site.client.consume("ops", as_="c", after="start", lease_s=0.2):
+        async for message in site.client.consume("ops", as_="c", after="start", lease_s=0.3):
             assert isinstance(message, Message)
             seen.append(message.seq)
-            if seen == [1]:
-                taken = await site.hub.consumers.consumer("ops", "c").receive(wait_s=0.5)
-                assert taken.lease is None
+            for _ in range(3 if seen == [1] else 0):  # each time, the lease would end 100 ms later
+                clock.now_ms += 200
+                await eventually(lambda: lease_ends_at(site, clock.now_ms + 300))
+                assert (await consumer.receive()).lease is None
             if len(seen) == 2:
                 break
         assert seen == [1, 2]

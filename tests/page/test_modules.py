@@ -26,7 +26,7 @@ def test_a_module_with_a_server(name: str, tmp_path: Path) -> None:
 def run_node(name: str, settings: dict[str, str]) -> None:
     command = ["node", "--test-reporter=spec", str(MODULES / name)]
     environment = {**os.environ, **settings}
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 

@@ -26,3 +26,14 @@ class Importer:
 def load() -> None:
     """Import with pytest's assertions, and with its filters of warnings."""
     pytest.main(["-p", "no:cacheprovider", str(TESTS)], plugins=[Importer()])
+    read_constants()
+
+
+def read_constants() -> None:
+    """Let Hypothesis read the constants of all modules, which are among the values that it tries.
+
+    Without a folder of an earlier run, this takes three seconds: each worker would do it in its first test.
+    """
+    hypothesis = importlib.import_module("hypothesis")  # only now, as pytest changes its assertions
+    texts = hypothesis.strategies.tuples(*[hypothesis.strategies.text()] * 3)
+    hypothesis.settings(derandomize=True, database=None)(hypothesis.given(texts)(lambda _: None))()

@@ -16,7 +16,7 @@ Case: TypeAlias = Callable[[Factory], Awaitable[None]]
 T = TypeVar("T")
 
 TIMEOUT_S = 60.0  # for a case; only a backend that hangs takes so long
-NOTIFICATION_TIMEOUT_S = 10.0  # the notifications of a broker are the slowest, after a lost connection
+NOTIFICATION_TIMEOUT_S = 30.0  # the notifications of a broker are the slowest, after a lost connection
 
 UNSHARED_CASES: list[Case] = []  # for every backend
 SHARED_CASES: list[Case] = []  # for a store that several backends open at the same time

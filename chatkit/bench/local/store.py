@@ -1,5 +1,8 @@
 """LocalStore: a database server that this process starts in a temporary folder, on a free port, and stops."""
 
+import errno
+import itertools
+import os
 import random
 import socket
 from abc import ABC, abstractmethod
@@ -8,6 +11,9 @@ from types import TracebackType
 from typing import Self
 
 PORTS = range(15_000, 30_000)  # below the ephemeral ports of Linux and other systems
+N_SHARES = 100  # of the ports: one for each process, by its process ID
+
+_turns = itertools.count(random.SystemRandom().randrange(len(PORTS)))  # not seeded, as `random` may be by tests
 
 
 class LocalStore(ABC):
@@ -46,9 +52,15 @@ class LocalStore(ABC):
 
 
 def free_port() -> int:
-    """Return a free port outside the ephemeral range, so that it stays free between two starts."""
-    while True:
-        port = random.choice(PORTS)  # noqa: S311 - so that two processes choose differently
+    """Return a free port outside the ephemeral range, so that it stays free between two starts.
+
+    Each process has ports of its own, in turn: otherwise, two that start servers at the same time choose the same port
+    once in a while, before either has opened it.
+    """
+    own = PORTS[os.getpid() % N_SHARES :: N_SHARES]
+    for _ in range(len(own)):
+        port = own[next(_turns) % len(own)]
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+    raise OSError(errno.EADDRINUSE, f"all ports of this process are in use, from {own[0]} to {own[-1]}")

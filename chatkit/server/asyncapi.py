@@ -225,7 +225,7 @@ def _message(kind: type[Command | ServerEvent]) -> Json:
     correlation = {"correlationId": {"location": "$message.payload#/ref"}}
     return {
         "name": kind.__struct_config__.tag,
-        "summary": (kind.__doc__ or "").splitlines()[0],
+        "summary": (kind.__doc__ or "").partition("\n")[0],
         "contentType": JSON,
         **(correlation if "ref" in kind.__struct_fields__ else {}),
         "payload": {"$ref": f"#/components/schemas/{kind.__name__}"},

@@ -180,7 +180,7 @@ def _answering(struct: type, status: int) -> Json:
 def _body(struct: type, example: Any) -> Json:
     return {
         "required": True,
-        "description": (struct.__doc__ or "").splitlines()[0],
+        "description": (struct.__doc__ or "").partition("\n")[0],
         "content": json_content(struct, example),
     }
 

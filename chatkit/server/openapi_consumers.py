@@ -113,7 +113,7 @@ def _settle(name: str, summary: str, request: type, example: Json) -> Json:
 
 
 def _body(request: type, example: Json) -> Json:
-    described = (request.__doc__ or "").splitlines()[0]
+    described = (request.__doc__ or "").partition("\n")[0]
     return {"required": True, "description": described, "content": json_content(request, example)}
 
 

@@ -80,7 +80,7 @@ def responses_of(struct: type, *errors: int, other: Json | None = None, status: 
     """Return the responses of an operation that answers with a value, beside the errors of every operation."""
     content = {**json_content(struct), **(other or {})}
     return {
-        str(status): {"description": (struct.__doc__ or "").splitlines()[0], "content": content},
+        str(status): {"description": (struct.__doc__ or "").partition("\n")[0], "content": content},
         **error_responses(*errors),
     }
 

@@ -59,7 +59,7 @@ def _add() -> Json:
     made = responses_of(NewWebhookView, 400, 404, 413, 503, status=201)
     body = {
         "required": True,
-        "description": (WebhookRequest.__doc__ or "").splitlines()[0],
+        "description": (WebhookRequest.__doc__ or "").partition("\n")[0],
         "content": json_content(WebhookRequest, example),
     }
     return {**operation("addWebhook", "Make a webhook", made, tag=_TAG), "requestBody": body}

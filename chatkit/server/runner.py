@@ -110,7 +110,9 @@ async def _serve(settings: Settings, listening: socket.socket) -> int:
         hub = app.state.admission.context.hub
         first_token = await make_first_token(settings, hub)
         banner = startup_banner(settings, listening.getsockname()[1], first_token=first_token)
-        server = ChatServer(configure(app, settings), hub, lambda: print_banner(banner))
+        is_hangup_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # as by `nohup`
+        ends_on = ENDS_ON if is_hangup_ignored else (*ENDS_ON, signal.SIGHUP)
+        server = ChatServer(configure(app, settings), hub, lambda: print_banner(banner), ends_on)
         await server.serve(sockets=[listening])
     return ExitCode.INTERRUPTED if server.stopped_by == signal.SIGINT else ExitCode.DONE
 

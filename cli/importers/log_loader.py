@@ -56,6 +56,7 @@ class LogLoader:
     def __init__(self, backend: Backend, counts: ImportCounts) -> None:
         self._backend = backend
         self._counts = counts
+        self._begins: dict[str, int] = {}  # the first messages of the rooms that were empty before
         self._batch: list[Message] = []
         self._n_bytes = 0
         self._places = ("", "")  # of the first and the last message of the batch
@@ -87,12 +88,16 @@ class LogLoader:
         known = [message for message in batch if message.seq <= head.last]
         await self._compare(known, head)
         n_stored = await self._backend.load(batch)
+        if n_stored and head.first > head.last:
+            self._begins.setdefault(batch[0].room, batch[0].seq)
         self._counts.n_stored += n_stored
         # Others may have published since the head was read, so that fewer messages are stored than expected.
         others = batch[len(known) : len(batch) - n_stored]
         await self._compare(others, head)
 
     async def _compare(self, messages: Sequence[Message], head: Head) -> None:
+        if messages and messages[0].seq < (begin := self._begins.get(messages[0].room, 0)):
+            raise BadRequest(f"message {messages[0].seq} of {messages[0].room!r} comes after message {begin}")
         kept = [message for message in messages if message.seq >= head.first]
         self._counts.n_gone += len(messages) - len(kept)
         while kept:

@@ -229,6 +229,13 @@ def test_messages_that_were_deleted_since_are_not_stored_again(chatkit: CommandR
     assert "2 messages were not stored again" in chatkit.stderr
 
 
+def test_messages_that_come_before_the_beginning_of_their_room_are_refused(chatkit: CommandRunner) -> None:
+    lines = of_messages(export(chatkit, SOURCE, "ops"))
+    file = save("".join(f"{json.dumps(line)}\n" for line in reversed(lines)))
+    chatkit.run("import", file, "--backend", TARGET, status=1)
+    assert "line 2: message 5 of 'ops' comes after message 6" in chatkit.stderr
+
+
 def test_a_redaction_is_imported_and_is_not_undone(chatkit: CommandRunner) -> None:
     before = save(export(chatkit, SOURCE), "before.jsonl")
     chatkit.run("import", before, "--backend", TARGET)

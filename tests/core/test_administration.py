@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from administration_site import NOBODY, READ_OPS, ROOT, Site, outcome, with_site
+from harness import eventually
 
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core import access_records
 from chatkit.core.access import EVERYTHING, Grant, Identity, Right, RoomSettings
+from chatkit.core.access_maintenance import maintain_access
 from chatkit.core.administration import Administration
 from chatkit.core.audit import MAX_ATTEMPTS
 from chatkit.core.model import MAX_TIME_MS
@@ -147,6 +149,20 @@ async def test_numbers_and_times_are_checked(at: Site) -> None:
         at.moderation.set_room(ROOT, "ops", lambda _: RoomSettings(topic="\x1b[2J")),
     ):
         assert await outcome(job) == "bad-request"
+
+
+@with_site
+async def test_a_use_of_a_token_is_shown_soon(at: Site) -> None:
+    new = await at.admin.add_token(ROOT, "ann", READ_OPS)
+    table = await at.table()
+    table.authenticate(new.secret, "192.0.2.1", at.now_ms)
+    maintaining = asyncio.create_task(maintain_access(table, at.admin, at.moderation))
+
+    async def is_shown() -> bool:
+        return (await at.admin.tokens(ROOT))[0].last_used_ms == at.now_ms
+
+    await eventually(is_shown)
+    maintaining.cancel()
 
 
 @with_site

@@ -45,7 +45,7 @@ def test_ctrl_c_exits_with_130(server: ServerProcess) -> None:
     server._process = None
 
 
-def test_sockets_are_closed_with_1012_and_streams_end(server: ServerProcess) -> None:
+def test_a_hangup_closes_sockets_with_1012_and_ends_streams(server: ServerProcess) -> None:
     async def test() -> None:
         async with (
             Talk.open(server, "/ws/end?name=ann") as idle,
@@ -53,7 +53,7 @@ def test_sockets_are_closed_with_1012_and_streams_end(server: ServerProcess) -> 
             open_socket(server, "/ws") as elsewhere,
         ):
             await idle.until("joined")
-            server.signal(signal.SIGTERM)
+            server.signal(signal.SIGHUP)
             for opened in (idle.socket, text, elsewhere):
                 await asyncio.wait_for(opened.wait_closed(), ENDS_WITHIN_S)
                 assert opened.close_code == 1012

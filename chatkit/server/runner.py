@@ -19,7 +19,7 @@ from litestar import Litestar
 from chatkit.protocols.opener import OpenerConfig
 from chatkit.server.app import open_app
 from chatkit.server.banner import print_banner, startup_banner
-from chatkit.server.end_signals import ENDS_ON, ignore_signals
+from chatkit.server.end_signals import end_signals, ignore_signals
 from chatkit.server.first_token import make_first_token
 from chatkit.server.listen import BACKLOG, listen
 from chatkit.server.log_config import log_config
@@ -44,7 +44,8 @@ class ReaderGroup(Protocol):
 class ChatServer(uvicorn.Server):
     """A uvicorn server that reports when it is ready, and closes the readers before it waits for their requests to end.
 
-    `ready` is called once, when the server listens. The server stops on the signals `ends_on`, and handles no others.
+    `ready` is called once, when the server listens. The server stops on the signals `ends_on`, by default those
+    of a single process, and handles no others.
     """
 
     def __init__(
@@ -52,13 +53,13 @@ class ChatServer(uvicorn.Server):
         config: uvicorn.Config,
         readers: ReaderGroup,
         ready: Callable[[], None],
-        ends_on: Sequence[signal.Signals] = ENDS_ON,
+        ends_on: Sequence[signal.Signals] = (),
     ) -> None:
         super().__init__(config)
         self.stopped_by: int | None = None
         self._readers = readers
         self._ready = ready
-        self._ends_on = ends_on
+        self._ends_on = ends_on or end_signals()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen, then report that the server is ready."""
@@ -110,9 +111,7 @@ async def _serve(settings: Settings, listening: socket.socket) -> int:
         hub = app.state.admission.context.hub
         first_token = await make_first_token(settings, hub)
         banner = startup_banner(settings, listening.getsockname()[1], first_token=first_token)
-        is_hangup_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # as by `nohup`
-        ends_on = ENDS_ON if is_hangup_ignored else (*ENDS_ON, signal.SIGHUP)
-        server = ChatServer(configure(app, settings), hub, lambda: print_banner(banner), ends_on)
+        server = ChatServer(configure(app, settings), hub, lambda: print_banner(banner))
         await server.serve(sockets=[listening])
     return ExitCode.INTERRUPTED if server.stopped_by == signal.SIGINT else ExitCode.DONE
 

@@ -1,8 +1,9 @@
 """`chatkit backup`: copy an SQLite store while servers use it."""
 
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -65,6 +66,7 @@ def make_backup(url: str, to: Path, *, overwrite: bool) -> BackupSummary:
     from chatkit.backends.sqlite.backup import copy_store
 
     progress = ProgressLine()
+    signals_before = exit_on_signals()
     try:
         n_bytes = copy_store(
             _path_of_store(url),
@@ -74,7 +76,22 @@ def make_backup(url: str, to: Path, *, overwrite: bool) -> BackupSummary:
         )
     finally:
         progress.clear()
+        for number, handler in signals_before.items():
+            signal.signal(number, handler)
     return BackupSummary(str(to), n_bytes, round(progress.elapsed_s, 3))
+
+
+def exit_on_signals() -> dict[signal.Signals, Any]:
+    """Exit on SIGTERM and SIGHUP by an exception, so that the incomplete copy is removed. Return the handlers before.
+
+    A signal that is ignored, as by `nohup`, stays ignored.
+    """
+
+    def leave(number: int, _: Any) -> None:
+        raise SystemExit(128 + number)
+
+    numbers = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
+    return {number: signal.signal(number, leave) for number in numbers}
 
 
 def _path_of_store(url: str) -> Path:

@@ -1,10 +1,12 @@
-"""MessageFilter: for which messages `chatkit on` runs its command. And patterns of rooms. No I/O."""
+"""MessageFilter: for which messages `chatkit on` runs its command. And patterns of rooms."""
 
 import re
 from typing import Final, Self
 
 import msgspec
 
+from chatkit.cli.output import print_notice
+from chatkit.cli.timed_search import found_in_time
 from chatkit.core.consumer import FAILED_SUFFIX
 from chatkit.core.mentions import find_mentions
 from chatkit.core.model import Message, check_room, check_sender
@@ -40,9 +42,16 @@ class MessageFilter(msgspec.Struct, frozen=True, kw_only=True):
         return (
             message.sender != self.own_name
             and self.sender in {None, message.sender}
-            and (self.match is None or self.match.search(normalize(message.body)) is not None)
             and (self.mention is None or self._mentions(message, self.mention))
+            and (self.match is None or self._contains(message, self.match))
         )
+
+    def _contains(self, message: Message, pattern: re.Pattern[str]) -> bool:
+        """Return whether a message contains a pattern. One that takes too long to search does not, which is printed."""
+        is_found = found_in_time(pattern, normalize(message.body))
+        if is_found is None:
+            print_notice(f"{message.room} #{message.seq} of {message.sender} is left out: --match took too long")
+        return bool(is_found)
 
     def _mentions(self, message: Message, name: str) -> bool:
         """Return whether a message mentions a name, also if the server did not know the name then."""

@@ -1,9 +1,13 @@
 """`chatkit backup`: what it copies, prints and refuses. The copy itself is tested with the store."""
 
+import signal
 from pathlib import Path
 
 import pytest
 from cli_runner import CommandRunner
+
+from chatkit.backends.sqlite.backup import copy_store
+from chatkit.cli.backup import exit_on_signals
 
 
 @pytest.fixture
@@ -31,6 +35,22 @@ def test_without_a_url_the_default_store_is_copied(chatkit: CommandRunner, monke
     chatkit.run("publish", "ops", "hi", "--backend", "sqlite://")
     chatkit.run("backup", "copy.db")
     assert chatkit.run("history", "ops", "--backend", "sqlite:///copy.db").endswith("hi\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_copy_that_is_ended_by_a_signal_leaves_nothing(chatkit: CommandRunner, number: signal.Signals) -> None:
+    chatkit.run("publish", "ops", "hi", "--backend", "sqlite:///rooms.db")
+    before = exit_on_signals()
+    try:
+        with pytest.raises(SystemExit) as caught:
+            copy_store(
+                Path("rooms.db"), Path("copy.db"), overwrite=False, on_progress=lambda _: signal.raise_signal(number)
+            )
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert caught.value.code == 128 + number
+    assert [path.name for path in Path().iterdir()] == ["rooms.db"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -175,3 +176,11 @@ def test_patterns_are_beginnings_of_names_and_leave_out_rooms_of_failures() -> N
             RoomPatterns([wrong])
     with pytest.raises(BadRequest, match="not a regular expression"):
         MessageFilter.parse(None, "(", None)
+
+
+def test_a_pattern_that_takes_years_for_a_message_leaves_it_out(capsys: pytest.CaptureFixture[str]) -> None:
+    which = MessageFilter.parse(None, "(a+)+$", None)
+    assert not which.matches(Message("ops", "", 7, 0, "ann", "a" * 40 + "!"))
+    assert "ops #7 of ann is left out: --match took too long" in capsys.readouterr().err
+    assert which.matches(Message("ops", "", 8, 0, "ann", "aaa"))
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)

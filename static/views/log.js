@@ -4,9 +4,10 @@
  */
 
 import { Children, find, make, setText } from "../dom.js";
-import { partToDraw } from "../drawn_part.js";
-import { lineAt } from "./line_at.js";
+import { STEP, gradually, partToDraw } from "../drawn_part.js";
+import { idsBetween, lineAt } from "./line_at.js";
 import { messageElement, pendingElement } from "./message.js";
+import { Shield } from "./shield.js";
 import { StickyView } from "./sticky.js";
 import { ToolbarView } from "./toolbar.js";
 
@@ -32,6 +33,10 @@ export class LogView {
   #sticky = new StickyView(this.#scroller, this.#log);
   #isWhole = { above: true, below: true }; // whether all lines are drawn
   #nextStep = 0;
+  /** @type {Line[]} */
+  #shown = [];
+  /** @type {CSSNumberish | null} the frame in which lines were added */
+  #grownIn = null;
 
   /**
    * @param {object} on
@@ -65,13 +70,18 @@ export class LogView {
       if (name instanceof HTMLElement && name.dataset.name) on.onName(name.dataset.name);
     });
     // Stay at the end when the composer grows or a phone's keyboard opens.
-    new ResizeObserver(() => this.#follows && this.#toEnd()).observe(this.#scroller);
+    const shield = new Shield(this.#scroller);
+    new ResizeObserver(() => {
+      if (this.#follows) this.#toEnd();
+      shield.resize(this.#scroller.clientHeight);
+    }).observe(this.#scroller);
   }
 
   /** Remove all lines, for another room. */
   clear() {
     cancelAnimationFrame(this.#nextStep);
     this.#lines.clear();
+    this.#shown = [];
     this.#follows = true;
     this.#newCount = 0;
     this.#firstNew = "";
@@ -103,15 +113,21 @@ export class LogView {
    */
   #drawStep(lines, follows, reveal) {
     cancelAnimationFrame(this.#nextStep);
-    const { from, to } = partToDraw(lines, (id) => this.#lines.element(id) !== undefined, { follows, reveal });
-    const part = lines.slice(from, to);
-    const anchor = follows ? null : this.#findAnchor(new Set(part.map(({ id }) => id)));
-    this.#keepFocus(() => this.#lines.show(part));
+    const frame = document.timeline.currentTime;
+    const step = frame === this.#grownIn ? 0 : STEP; // a change may be drawn in the frame of a step
+    const lookOf = (/** @type {string} */ id) => this.#lines.look(id);
+    const { from, to } = partToDraw(lines, (id) => lookOf(id) !== undefined, { follows, reveal, step });
+    const view = { step, lookOf, isInView: this.#viewTest() };
+    const { lines: shown, isAll } = gradually(lines.slice(from, to), this.#shown, view);
+    this.#shown = shown;
+    this.#grownIn = frame;
+    const anchor = follows ? null : this.#findAnchor(new Set(shown.map(({ id }) => id)));
+    this.#keepFocus(() => this.#lines.show(shown));
     this.toolbar.refresh();
     if (follows) this.#toEnd();
-    else if (anchor) this.#scroller.scrollTop += anchor.element.offsetTop - anchor.offset;
+    else if (anchor) this.#scroller.scrollTop += (this.#lines.element(anchor.id)?.offsetTop ?? 0) - anchor.offset;
     this.#isWhole = { above: from === 0, below: to === lines.length };
-    if (part.length < lines.length) this.#nextStep = requestAnimationFrame(() => this.#drawNext(lines, follows));
+    if (!isAll || to - from < lines.length) this.#nextStep = requestAnimationFrame(() => this.#drawNext(lines, follows));
   }
 
   /**
@@ -120,7 +136,6 @@ export class LogView {
    */
   #drawNext(lines, follows) {
     this.#drawStep(lines, follows && this.#follows, null);
-    this.#sticky.update();
     this.#reportEnds();
   }
 
@@ -209,7 +224,18 @@ export class LogView {
     /** @type {Element | null} */
     let line = lineAt(this.#log, this.#scroller.scrollTop);
     while (line instanceof HTMLElement && !kept.has(line.dataset.line ?? "")) line = line.nextElementSibling;
-    return line instanceof HTMLElement ? { element: line, offset: line.offsetTop } : null;
+    return line instanceof HTMLElement ? { id: line.dataset.line ?? "", offset: line.offsetTop } : null;
+  }
+
+  /** @returns {(id: string) => boolean} whether a line is in view; the view is measured by the first question */
+  #viewTest() {
+    /** @type {Set<string> | undefined} */
+    let ids;
+    return (id) => {
+      const { scrollTop, clientHeight } = this.#scroller;
+      ids ??= idsBetween(this.#log, scrollTop, scrollTop + clientHeight);
+      return ids.has(id);
+    };
   }
 
   /** @param {Line} line */

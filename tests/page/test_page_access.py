@@ -201,6 +201,26 @@ def test_rooms_that_cannot_be_written_say_why(server: TokenServer, open_window: 
     finn.expect_texts(["again"])
 
 
+def test_a_change_of_rights_draws_the_messages_in_view_first(server: TokenServer, open_window: OpenWindow) -> None:
+    token = server.token("lena", "depot", WRITE)
+    for number in range(120):
+        server.publish("depot", f"message {number}")
+    lena = sign_in(open_window(), token, "depot")
+    lena.until("() => document.querySelectorAll('.message').length === 120")
+    lena.value(
+        """() => {
+          window.drawn = [];
+          new MutationObserver((changes) => window.drawn.push(changes.flatMap(({ addedNodes }) => [...addedNodes]).length))
+            .observe(document.querySelector("#log"), { childList: true });
+        }"""
+    )
+    server.call("PATCH", "/rooms/depot", {"archived": True})  # nobody can react any more
+    lena.until("() => window.drawn.reduce((sum, count) => sum + count, 0) >= 120")
+    drawn = lena.value("window.drawn")
+    assert max(drawn) <= 60, "the others are drawn in the next frames"
+    assert drawn[0] == max(drawn)
+
+
 def test_a_banned_user_is_told_why_and_until_when(server: TokenServer, open_window: OpenWindow) -> None:
     eve = sign_in(open_window(), server.token("eve", "den", WRITE), "den")
     ban = server.call(

@@ -7,8 +7,8 @@
  */
 
 export const STEP = 5; // with their layout, these take less than half of a frame
-const MAX_LEFT = 100; // at each end, as many as a page of history brings; while many messages arrive, each step adds some
 export const FIRST = 30; // these fill a window, so that a room does not appear line by line
+const MAX_LEFT = 100; // lines that left the window at one end: as many as a page of history has
 
 /**
  * Return the lines to draw next: those that are drawn and the next ones beside them.

@@ -20,6 +20,7 @@ export class LogView {
   #scroller = find("#scroller", HTMLElement);
   #log = find("#log", HTMLElement);
   #top = find("#log-top", HTMLElement);
+  #topText = "";
   #jump = find("#jump", HTMLButtonElement);
   #jumpText = find("#jump-text", HTMLElement);
   /** @type {Children<Line>} */
@@ -95,7 +96,7 @@ export class LogView {
    *   a line to show in the middle
    */
   show(lines, { top, follows, hasNewer, unread, reveal }) {
-    setText(this.#top, top);
+    this.#topText = top;
     this.#follows = follows;
     this.#drawStep(lines, follows, reveal);
     this.#jump.hidden = follows && !hasNewer;
@@ -122,6 +123,7 @@ export class LogView {
     this.#shown = shown;
     this.#grownIn = frame;
     const anchor = follows ? null : this.#findAnchor(new Set(shown.map(({ id }) => id)));
+    setText(this.#top, this.#topText); // after the anchor is found, because its height changes
     this.#keepFocus(() => this.#lines.show(shown));
     this.toolbar.refresh();
     if (follows) this.#toEnd();

@@ -68,4 +68,4 @@ def test_a_change_of_rights_draws_the_messages_in_view_first(server: TokenServer
     lena.until("() => window.drawn.reduce((sum, count) => sum + count, 0) >= 60")
     drawn = lena.value("window.drawn")
     assert max(drawn) <= 40, "the others are drawn in the next frames"
-    assert drawn[0] == max(drawn)
+    assert drawn.index(max(drawn)) <= 1  # the line of the day may have been left from opening the room

@@ -21,6 +21,8 @@ export class LogView {
   #log = find("#log", HTMLElement);
   #top = find("#log-top", HTMLElement);
   #topText = "";
+  #hasNewer = false; // whether the log goes on after the lines
+  #height = 0; // of the scroller, in px, as it was observed last
   #jump = find("#jump", HTMLButtonElement);
   #jumpText = find("#jump-text", HTMLElement);
   /** @type {Children<Line>} */
@@ -74,7 +76,8 @@ export class LogView {
     const shield = new Shield(this.#scroller);
     new ResizeObserver(() => {
       if (this.#follows) this.#toEnd();
-      shield.resize(this.#scroller.clientHeight);
+      this.#height = this.#scroller.clientHeight;
+      shield.resize(this.#height);
     }).observe(this.#scroller);
   }
 
@@ -97,6 +100,7 @@ export class LogView {
    */
   show(lines, { top, follows, hasNewer, unread, reveal }) {
     this.#topText = top;
+    this.#hasNewer = hasNewer;
     this.#follows = follows;
     this.#drawStep(lines, follows, reveal);
     this.#jump.hidden = follows && !hasNewer;
@@ -193,7 +197,9 @@ export class LogView {
   }
 
   #onScroll() {
-    const follows = this.#isWhole.below && this.#distance() < AT_END_PX; // not at the end of what is drawn so far
+    if (this.#scroller.clientHeight !== this.#height) return; // it is resized, after which it stays at its end
+    const isEnd = this.#isWhole.below && !this.#hasNewer; // not at the end of what is drawn so far
+    const follows = isEnd && this.#distance() < AT_END_PX;
     if (follows !== this.#follows) {
       this.#follows = follows;
       this.on.onFollow(follows);

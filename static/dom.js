@@ -71,6 +71,11 @@ export class Children {
     return this.#shown.get(id)?.element;
   }
 
+  /** @param {string} id */
+  look(id) {
+    return this.#shown.get(id)?.look;
+  }
+
   /** @param {readonly T[]} items */
   show(items) {
     const wanted = new Map(items.map((item) => [item.id, item.look]));

@@ -16,3 +16,20 @@ export function lineAt(log, top) {
   }
   return lines[low] ?? null;
 }
+
+/**
+ * Return the ids of the lines between two heights.
+ * @param {HTMLElement} log
+ * @param {number} top
+ * @param {number} bottom
+ */
+export function idsBetween(log, top, bottom) {
+  /** @type {Set<string>} */
+  const ids = new Set();
+  /** @type {Element | null} */
+  let line = lineAt(log, top);
+  for (; line instanceof HTMLElement && line.offsetTop < bottom; line = line.nextElementSibling) {
+    ids.add(line.dataset.line ?? "");
+  }
+  return ids;
+}

@@ -4,9 +4,10 @@
  */
 
 import { Children, find, make, setText } from "../dom.js";
-import { partToDraw } from "../drawn_part.js";
-import { lineAt } from "./line_at.js";
+import { STEP, gradually, partToDraw } from "../drawn_part.js";
+import { idsBetween, lineAt } from "./line_at.js";
 import { messageElement, pendingElement } from "./message.js";
+import { Shield } from "./shield.js";
 import { StickyView } from "./sticky.js";
 import { ToolbarView } from "./toolbar.js";
 
@@ -19,6 +20,9 @@ export class LogView {
   #scroller = find("#scroller", HTMLElement);
   #log = find("#log", HTMLElement);
   #top = find("#log-top", HTMLElement);
+  #topText = "";
+  #hasNewer = false; // whether the log goes on after the lines
+  #height = 0; // of the scroller, in px, as it was observed last
   #jump = find("#jump", HTMLButtonElement);
   #jumpText = find("#jump-text", HTMLElement);
   /** @type {Children<Line>} */
@@ -32,6 +36,10 @@ export class LogView {
   #sticky = new StickyView(this.#scroller, this.#log);
   #isWhole = { above: true, below: true }; // whether all lines are drawn
   #nextStep = 0;
+  /** @type {Line[]} */
+  #shown = [];
+  /** @type {CSSNumberish | null} the frame in which lines were added */
+  #grownIn = null;
 
   /**
    * @param {object} on
@@ -65,13 +73,19 @@ export class LogView {
       if (name instanceof HTMLElement && name.dataset.name) on.onName(name.dataset.name);
     });
     // Stay at the end when the composer grows or a phone's keyboard opens.
-    new ResizeObserver(() => this.#follows && this.#toEnd()).observe(this.#scroller);
+    const shield = new Shield(this.#scroller);
+    new ResizeObserver(() => {
+      if (this.#follows) this.#toEnd();
+      this.#height = this.#scroller.clientHeight;
+      shield.resize(this.#height);
+    }).observe(this.#scroller);
   }
 
   /** Remove all lines, for another room. */
   clear() {
     cancelAnimationFrame(this.#nextStep);
     this.#lines.clear();
+    this.#shown = [];
     this.#follows = true;
     this.#newCount = 0;
     this.#firstNew = "";
@@ -85,7 +99,8 @@ export class LogView {
    *   a line to show in the middle
    */
   show(lines, { top, follows, hasNewer, unread, reveal }) {
-    setText(this.#top, top);
+    this.#topText = top;
+    this.#hasNewer = hasNewer;
     this.#follows = follows;
     this.#drawStep(lines, follows, reveal);
     this.#jump.hidden = follows && !hasNewer;
@@ -103,15 +118,22 @@ export class LogView {
    */
   #drawStep(lines, follows, reveal) {
     cancelAnimationFrame(this.#nextStep);
-    const { from, to } = partToDraw(lines, (id) => this.#lines.element(id) !== undefined, { follows, reveal });
-    const part = lines.slice(from, to);
-    const anchor = follows ? null : this.#findAnchor(new Set(part.map(({ id }) => id)));
-    this.#keepFocus(() => this.#lines.show(part));
+    const frame = document.timeline.currentTime;
+    const step = frame === this.#grownIn ? 0 : STEP; // a change may be drawn in the frame of a step
+    const lookOf = (/** @type {string} */ id) => this.#lines.look(id);
+    const { from, to } = partToDraw(lines, (id) => lookOf(id) !== undefined, { follows, reveal, step });
+    const view = { step, lookOf, isInView: this.#viewTest() };
+    const { lines: shown, isAll } = gradually(lines.slice(from, to), this.#shown, view);
+    this.#shown = shown;
+    this.#grownIn = frame;
+    const anchor = follows ? null : this.#findAnchor(new Set(shown.map(({ id }) => id)));
+    setText(this.#top, this.#topText); // after the anchor is found, because its height changes
+    this.#keepFocus(() => this.#lines.show(shown));
     this.toolbar.refresh();
     if (follows) this.#toEnd();
-    else if (anchor) this.#scroller.scrollTop += anchor.element.offsetTop - anchor.offset;
+    else if (anchor) this.#scroller.scrollTop += (this.#lines.element(anchor.id)?.offsetTop ?? 0) - anchor.offset;
     this.#isWhole = { above: from === 0, below: to === lines.length };
-    if (part.length < lines.length) this.#nextStep = requestAnimationFrame(() => this.#drawNext(lines, follows));
+    if (!isAll || to - from < lines.length) this.#nextStep = requestAnimationFrame(() => this.#drawNext(lines, follows));
   }
 
   /**
@@ -120,7 +142,6 @@ export class LogView {
    */
   #drawNext(lines, follows) {
     this.#drawStep(lines, follows && this.#follows, null);
-    this.#sticky.update();
     this.#reportEnds();
   }
 
@@ -176,7 +197,9 @@ export class LogView {
   }
 
   #onScroll() {
-    const follows = this.#isWhole.below && this.#distance() < AT_END_PX; // not at the end of what is drawn so far
+    if (this.#scroller.clientHeight !== this.#height) return; // it is resized, after which it stays at its end
+    const isEnd = this.#isWhole.below && !this.#hasNewer; // not at the end of what is drawn so far
+    const follows = isEnd && this.#distance() < AT_END_PX;
     if (follows !== this.#follows) {
       this.#follows = follows;
       this.on.onFollow(follows);
@@ -209,7 +232,18 @@ export class LogView {
     /** @type {Element | null} */
     let line = lineAt(this.#log, this.#scroller.scrollTop);
     while (line instanceof HTMLElement && !kept.has(line.dataset.line ?? "")) line = line.nextElementSibling;
-    return line instanceof HTMLElement ? { element: line, offset: line.offsetTop } : null;
+    return line instanceof HTMLElement ? { id: line.dataset.line ?? "", offset: line.offsetTop } : null;
+  }
+
+  /** @returns {(id: string) => boolean} whether a line is in view; the view is measured by the first question */
+  #viewTest() {
+    /** @type {Set<string> | undefined} */
+    let ids;
+    return (id) => {
+      const { scrollTop, clientHeight } = this.#scroller;
+      ids ??= idsBetween(this.#log, scrollTop, scrollTop + clientHeight);
+      return ids.has(id);
+    };
   }
 
   /** @param {Line} line */

@@ -20,6 +20,7 @@ export class ToolbarView {
   /** @type {HTMLElement | null} the message that Tab reaches */
   #current = null;
   #isChosen = false; // the user moved the focus to the current message; otherwise, it is the newest
+  #isShown = false; // whether the bar is on a message, which may have been built again
   #pressTimer = 0;
   /** @type {{x: number, y: number, message: HTMLElement, isLong: boolean} | null} */
   #press = null;
@@ -53,7 +54,7 @@ export class ToolbarView {
       this.#isChosen = false;
       this.#setCurrent(this.#newest());
     }
-    if (!this.#bar.isConnected) this.#moveTo(this.#log.querySelector(".message[data-seq]:hover"));
+    if (this.#isShown && !this.#bar.isConnected) this.#moveTo(this.#log.querySelector(".message[data-seq]:hover"));
   }
 
   /** @param {HTMLElement | null} message */
@@ -62,6 +63,7 @@ export class ToolbarView {
     if (this.#bar.parentElement === message || this.#bar.querySelector("[data-open]")) return;
     // The bar cannot keep the focus while it moves.
     if (this.#bar.contains(document.activeElement)) messageAt(this.#bar)?.focus({ preventScroll: true });
+    this.#isShown = message !== null;
     if (!message || seq === null) return this.#bar.remove();
     const actions = this.on.actions(seq);
     for (const button of this.#buttons) {

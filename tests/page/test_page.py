@@ -64,12 +64,20 @@ def test_scrolling_up_loads_history_and_keeps_the_position(server: ServerProcess
           const messages = [...document.querySelectorAll(".message")];
           const edge = scroller.getBoundingClientRect().top;
           const seen = messages.find((message) => message.getBoundingClientRect().top >= edge);
-          return [messages[0].dataset.seq, seen.dataset.seq, seen.getBoundingClientRect().top];
+          const top = seen.getBoundingClientRect().top;
+          window.movedPx = 0;
+          const watch = () => {
+            window.movedPx = Math.max(window.movedPx, Math.abs(seen.getBoundingClientRect().top - top));
+            if (messages[0] === document.querySelector(".message")) requestAnimationFrame(watch);
+          };
+          requestAnimationFrame(watch);
+          return [messages[0].dataset.seq, seen.dataset.seq, top];
         }"""
     )
     ann.until("oldest => Number(document.querySelector('.message').dataset.seq) < oldest", int(oldest))
     now = ann.value("seq => document.querySelector(`[data-seq='${seq}']`).getBoundingClientRect().top", seq)
     assert abs(now - top) <= 2
+    assert ann.value("window.movedPx") <= 2, "not even while it says that older messages are loaded"
 
     while (above := ann.seqs()[0]) > 1:
         ann.value("() => { document.querySelector('#scroller').scrollTop = 100; }")
@@ -79,7 +87,7 @@ def test_scrolling_up_loads_history_and_keeps_the_position(server: ServerProcess
     assert ann.seqs() == list(range(1, 501))
     drawn = ann.value("window.drawn")
     assert sum(drawn) >= int(oldest) - 1, "each of the older messages was drawn"
-    assert max(drawn) <= 12, "a page of history is drawn in steps of 10 messages, not of 100"
+    assert max(drawn) <= 12, "a page of history is drawn in small steps, not at once"
 
     publish(server, "long", "while reading")
     expect(ann.page.locator("#jump")).to_have_text("1 new message")

@@ -178,29 +178,6 @@ def test_a_name_that_a_token_holds_is_refused_with_a_next_step(
     assert server.call("GET", "/rooms/open-names/members")["members"][0]["name"] == "anton"
 
 
-def test_rooms_that_cannot_be_written_say_why(server: TokenServer, open_window: OpenWindow, ann: str) -> None:
-    guest = open_window("gus").join("lobby")
-    expect(guest.page.locator("#read-only-text")).to_have_text(
-        "You can read this room. To write, sign in with a token."
-    )
-    expect(guest.page.locator("#composer")).to_be_hidden()
-    expect(guest.page.locator("#quiet")).to_contain_text("New messages appear here.")
-    expect(guest.page.locator("#quiet-commands")).to_be_hidden()
-
-    finn = sign_in(open_window(), server.token("finn", "attic", WRITE), "attic")
-    expect(finn.page.locator("#composer")).to_be_visible()
-    server.call("PATCH", "/rooms/attic", {"archived": True, "topic": "Old things"})
-    expect(finn.page.locator("#read-only-text")).to_contain_text("This room is archived.")
-    expect(finn.page.locator("#topic")).to_have_text("Old things")
-    server.call("PATCH", "/rooms/attic", {"archived": False})
-    expect(finn.page.locator("#composer")).to_be_visible()
-    mute = server.call("POST", "/bans", {"subject": "finn", "room": "attic", "mute": True}, token=ann)
-    expect(finn.page.locator("#read-only-text")).to_contain_text("You are muted in this room")
-    server.call("DELETE", f"/bans/{mute['id']}", token=ann)
-    finn.send("again")
-    finn.expect_texts(["again"])
-
-
 def test_a_banned_user_is_told_why_and_until_when(server: TokenServer, open_window: OpenWindow) -> None:
     eve = sign_in(open_window(), server.token("eve", "den", WRITE), "den")
     ban = server.call(

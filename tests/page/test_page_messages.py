@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 from page_layout import CONTRASTS, OVERFLOWING
-from page_server import publish, request
+from page_server import fill, publish, request
 from page_window import OpenWindow, Window, windows
 from playwright.sync_api import Browser, Locator, expect
 from serving import ServerProcess, serve
@@ -265,6 +265,40 @@ def test_new_messages_are_found_and_the_sender_of_a_long_run_stays_in_view(ann: 
     expect(ann.page.locator(".rule.new")).to_be_in_viewport()
     expect(ann.page.locator("#jump-up")).to_be_hidden()
     expect(ann.page.get_by_role("heading", name="Today")).to_have_count(1)
+
+
+def test_no_message_is_hovered_while_the_wheel_turns(ann: Window, server: ServerProcess) -> None:
+    fill(server, "wheel", 60)
+    ann.join("wheel")
+    box = message(ann, "message 59").bounding_box()
+    assert box
+    ann.page.mouse.move(box["x"] + 90, box["y"] + 9)
+    expect(message(ann, "message 59").locator(".toolbar")).to_be_visible()
+    under = """() => {
+      const { x, y, width, height } = document.querySelector("#scroller").getBoundingClientRect();
+      document.querySelector("#scroller").dispatchEvent(new WheelEvent("wheel"));
+      return [0.02, 0.5, 0.98].map((at) => document.elementFromPoint(x + width / 2, y + height * at).id);
+    }"""
+    assert ann.value(under) == ["shield"] * 3
+    expect(ann.page.locator("#shield")).to_be_hidden()
+    expect(ann.page.locator(".message .toolbar")).to_be_visible()
+
+
+def test_a_click_while_the_wheel_turns_reaches_what_is_below_the_mouse(ann: Window, server: ServerProcess) -> None:
+    publish(server, "wheel-click", "ask @ann", "bob")
+    ann.join("wheel-click")
+    ann.page.locator(".mention").last.wait_for()
+    ann.value(
+        """() => {
+          const { x, y, width, height } = [...document.querySelectorAll(".mention")].at(-1).getBoundingClientRect();
+          const at = { bubbles: true, button: 0, clientX: x + width / 2, clientY: y + height / 2 };
+          const scroller = document.querySelector("#scroller");
+          scroller.dispatchEvent(new WheelEvent("wheel"));
+          document.elementFromPoint(at.clientX, at.clientY).dispatchEvent(new PointerEvent("pointerdown", at));
+          scroller.dispatchEvent(new MouseEvent("click", at)); // its button went up elsewhere
+        }"""
+    )
+    expect(ann.page.locator("#message-box")).to_have_value("@ann ")
 
 
 def test_a_waiting_message_can_be_discarded(browser: Browser, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ CONTRASTS = """() => {
   };
   const opacity = (element) => element ? Number(getComputedStyle(element).opacity) * opacity(element.parentElement) : 1;
   const hasText = (element) => [...element.childNodes].some((node) => node instanceof Text && node.data.trim());
-  const showsText = (element) => hasText(element) && !element.closest(".sr, :disabled")
+  const showsText = (element) => hasText(element) && !element.closest(".sr, .follows .head, :disabled")
     && element.checkVisibility({ visibilityProperty: true });
   return [...document.body.querySelectorAll("*")].filter(showsText).map((element) => {
     const behind = ground(element);

@@ -5,12 +5,15 @@ import resource
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from chatkit.errors import BadRequest
+from chatkit.server.end_signals import ignore_signals
 
 if TYPE_CHECKING:
     from chatkit.bench import CampfirePlan, LoadPlan
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 ReportT_co = TypeVar("ReportT_co", covariant=True)
 
@@ -47,7 +50,7 @@ def ignore_signals_afterwards() -> Iterator[None]:
     try:
         yield
     finally:
-        _handle_signals(signal.SIG_IGN)
+        ignore_signals(SIGNALS)
 
 
 def run_load(load: "Runnable[ReportT_co]") -> ReportT_co:
@@ -62,21 +65,24 @@ def run_load(load: "Runnable[ReportT_co]") -> ReportT_co:
 async def _run_until_signal(load: "Runnable[ReportT_co]") -> ReportT_co:
     loop = asyncio.get_running_loop()
     running = asyncio.ensure_future(load.run())
+    is_ending = False
 
-    def end(*_: object) -> None:
-        _handle_signals(signal.SIG_IGN)  # a second signal would cancel the clean-up
-        loop.call_soon_threadsafe(running.cancel)
+    def end() -> None:
+        nonlocal is_ending
+        if not is_ending:  # a second signal would cancel the clean-up
+            is_ending = True
+            running.cancel()
 
-    _handle_signals(end)
+    _handle_signals(lambda *_: loop.call_soon_threadsafe(end))
     try:
         return await running
     finally:
-        _handle_signals(signal.SIG_IGN)
+        ignore_signals(SIGNALS)
 
 
-def _handle_signals(handler: Callable[..., None] | signal.Handlers) -> None:
-    """Set the handler of SIGINT, SIGTERM and SIGHUP. A signal that is ignored, as in the background, stays ignored."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+def _handle_signals(handler: Callable[..., object]) -> None:
+    """Set the handler of the signals. A signal that is ignored, as in the background, stays ignored."""
+    for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
 

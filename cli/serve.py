@@ -1,7 +1,6 @@
 """`chatkit serve`: turns options into the server's settings and runs the server."""
 
 import gc
-import signal
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -279,8 +278,6 @@ def serve(
             status = _run(settings, application)
         finally:
             stderr_writer().flush()  # so that the log is printed before an error
-        # The server has ended: another Ctrl-C would only change the exit code.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if status != ExitCode.DONE:
             raise typer.Exit(status)
 

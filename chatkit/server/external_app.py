@@ -19,6 +19,7 @@ from chatkit.litestar import ChannelsPlugin
 from chatkit.server.access_log import AccessLog
 from chatkit.server.banner import application_banner, print_banner
 from chatkit.server.client_address import TrustedProxies
+from chatkit.server.end_signals import end_signals, ignore_signals
 from chatkit.server.listen import BACKLOG, listen
 from chatkit.server.log_config import log_config
 from chatkit.server.runner import HTTP_PROTOCOL, PROTOCOL, SHUTDOWN_S, ChatServer, raise_file_limit
@@ -78,6 +79,7 @@ def run(name: str, settings: Settings) -> int:
         runner.run(server.serve(sockets=[listening]))
     if not server.started:
         raise Unavailable(f"{name} did not start; the log says why")
+    ignore_signals(end_signals())
     return ExitCode.INTERRUPTED if server.stopped_by == signal.SIGINT else ExitCode.DONE
 
 

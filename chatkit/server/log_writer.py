@@ -6,6 +6,7 @@ error here and does not stop the event loop. Lost lines are counted, and the cou
 
 import os
 import select
+import signal
 import sys
 import threading
 import time
@@ -63,6 +64,7 @@ class LogWriter:
                 self._changed.wait(left_s)
 
     def _run(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # see `ignore_signals`
         while True:
             with self._changed:
                 while not self._lines:

@@ -79,21 +79,23 @@ class ChatServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle signals while serving. Unlike uvicorn, do not raise them again: that would interrupt the shutdown."""
+        """Handle signals while serving, and, if one has arrived, until the end of the process.
+
+        Unlike uvicorn, do not raise them again: that would interrupt the shutdown.
+        """
         original = {number: signal.signal(number, self.handle_exit) for number in self._ends_on}
         try:
             yield
         finally:
-            if not self.should_exit:  # the server did not start: no signal has come
+            if not self.should_exit:  # the server did not start
                 for number, handler in original.items():
                     signal.signal(number, handler)
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop. Unlike with uvicorn, a second signal changes nothing, also while the store is closed afterwards."""
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as in uvicorn
+        """Stop at the first signal. uvicorn's method would skip the end of the application at a second SIGINT."""
         if not self.should_exit:
+            self.should_exit = True
             self.stopped_by = sig
-            super().handle_exit(sig, frame)
-            ignore_signals(self._ends_on)
 
 
 def run(settings: Settings) -> int:
@@ -103,7 +105,9 @@ def run(settings: Settings) -> int:
     raise_file_limit()
     loop_factory = uvicorn.Config("", log_config=None).get_loop_factory()  # uvloop, if it is installed
     with listen(settings) as listening, asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(_serve(settings, listening))
+        status = runner.run(_serve(settings, listening))
+    ignore_signals(end_signals())
+    return status
 
 
 async def _serve(settings: Settings, listening: socket.socket) -> int:

@@ -239,11 +239,11 @@ export class LogView {
   #viewTest() {
     /** @type {Set<string> | undefined} */
     let ids;
-    return (id) => {
+    const measure = () => {
       const { scrollTop, clientHeight } = this.#scroller;
-      ids ??= idsBetween(this.#log, scrollTop, scrollTop + clientHeight);
-      return ids.has(id);
+      return idsBetween(this.#log, scrollTop, scrollTop + clientHeight);
     };
+    return (id) => (ids ??= measure()).has(id);
   }
 
   /** @param {Line} line */

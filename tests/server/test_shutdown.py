@@ -107,6 +107,8 @@ def test_more_signals_do_not_interrupt_the_shutdown(
         stalled.sendall(handshake("/ws/stall?history=0"))
         read_head(stalled)
         process = server._running()
+        for _ in range(1_000):  # while the first is handled
+            process.send_signal(number)
         until = time.monotonic() + 4 * ENDS_WITHIN_S
         while process.poll() is None and time.monotonic() < until:
             process.send_signal(number)

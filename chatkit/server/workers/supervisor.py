@@ -67,6 +67,7 @@ def run(settings: Settings, application: str | None = None) -> int:
         else:
             banner = application_banner(application, settings, port)
         stopped_by = asyncio.run(Supervisor(settings, application, listening, counts, limits).run(banner))
+        ignore_signals((*ENDS_ON, signal.SIGHUP))
     return ExitCode.INTERRUPTED if stopped_by == signal.SIGINT else ExitCode.DONE
 
 
@@ -134,6 +135,7 @@ class Supervisor:
         # Every process that may run, and the task that reaps it.
         self._workers: dict[WorkerProcess, asyncio.Task[None]] = {}
         self._exchanges: set[asyncio.Task[None]] = set()  # each ends with its worker
+        self._is_ending = False
 
     async def run(self, banner: str) -> int:
         """Start the workers, print the banner, and serve; return the signal that stopped it."""
@@ -146,7 +148,7 @@ class Supervisor:
             ends: list[asyncio.Future[Any]] = [serving, self._stop_signal]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            ignore_signals((*ENDS_ON, signal.SIGHUP))
+            self._is_ending = True
             self._listening.close()  # otherwise new connections would wait in vain
             serving.cancel()
             await asyncio.wait([serving])
@@ -161,7 +163,7 @@ class Supervisor:
     def _install_signal_handlers(self) -> None:
         # Not by the event loop: while it removes a handler, and after its end, a signal would have its default effect.
         def handle(number: signal.Signals, handler: Callable[[], None]) -> None:
-            signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(handler))
+            signal.signal(number, lambda *_: self._is_ending or self._loop.call_soon_threadsafe(handler))
 
         for number in ENDS_ON:
             handle(number, partial(self._stop, number))

@@ -20,6 +20,7 @@ import uvicorn
 from chatkit.errors import ChatkitError, Unavailable
 from chatkit.server import external_app
 from chatkit.server.app import open_app
+from chatkit.server.end_signals import ignore_signals
 from chatkit.server.limit_table import LimitTable
 from chatkit.server.log_config import log_config
 from chatkit.server.runner import ChatServer, ReaderGroup, configure, raise_file_limit
@@ -141,6 +142,7 @@ def _serve(config: WorkerConfig, control: socket.socket) -> int:
             raise
         control.sendall(encode(WorkerFailed.of(error)))
         return 1
+    ignore_signals([signal.SIGTERM])
     return 0
 
 

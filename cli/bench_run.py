@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
+from chatkit.end_signals import ignore_signals
 from chatkit.errors import BadRequest
-from chatkit.server.end_signals import ignore_signals
 
 if TYPE_CHECKING:
     from chatkit.bench import CampfirePlan, LoadPlan

@@ -11,6 +11,7 @@ from typing import Final
 import wcwidth
 
 MAX_CHARS: Final = 20_000  # laid out on each side of the cursor; no screen shows more
+TOO_WIDE: Final = "\u2026"  # in place of a cluster that fits in no row of a narrow terminal
 JOINERS: Final = frozenset("\u200c\u200d")  # used in some scripts and in emoji
 
 
@@ -81,6 +82,8 @@ def lay_out(prompt: str, text: str, at: int, width: int, max_rows: int) -> Layou
     for cluster in wcwidth.iter_graphemes(text[first : at + MAX_CHARS]):
         cell = printable(cluster)
         cells = cell_width(cell)
+        if cells > room:
+            cell, cells = TOO_WIDE, 1
         if rows[-1].width and rows[-1].width + cells > room:
             rows.append(InputRow())
         if index == at:

@@ -37,13 +37,18 @@ export class HistoryReader {
     await this.#load(room, "newer", { after: newest }, (page) => room.append(page));
   }
 
-  /** @param {Room} room */
+  /**
+   * Go to the end of the log. Until it is read, the view stays where it is: at the end of an older part, the view would
+   * be told that it does not follow the log.
+   * @param {Room} room
+   */
   async showNewest(room) {
+    if (!room.attached) {
+      const page = await this.#page(room, { limit: PAGE });
+      if (!page) return;
+      room.replace([page], { isAtEnd: true });
+    }
     room.following = true;
-    this.parts.onChange();
-    if (room.attached) return;
-    const page = await this.#page(room, { limit: PAGE });
-    if (page) room.replace([page], { isAtEnd: true });
     this.parts.onChange();
   }
 

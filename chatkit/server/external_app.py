@@ -14,12 +14,12 @@ import uvicorn
 from litestar import Litestar
 from uvicorn.importer import ImportFromStringError, import_from_string
 
+from chatkit.end_signals import end_signals, ignore_signals
 from chatkit.errors import BadRequest, Unavailable
 from chatkit.litestar import ChannelsPlugin
 from chatkit.server.access_log import AccessLog
 from chatkit.server.banner import application_banner, print_banner
 from chatkit.server.client_address import TrustedProxies
-from chatkit.server.end_signals import end_signals, ignore_signals
 from chatkit.server.listen import BACKLOG, listen
 from chatkit.server.log_config import log_config
 from chatkit.server.runner import HTTP_PROTOCOL, PROTOCOL, SHUTDOWN_S, ChatServer, raise_file_limit

@@ -16,10 +16,10 @@ from typing import Final, Protocol
 import uvicorn
 from litestar import Litestar
 
+from chatkit.end_signals import end_signals, ignore_signals
 from chatkit.protocols.opener import OpenerConfig
 from chatkit.server.app import open_app
 from chatkit.server.banner import print_banner, startup_banner
-from chatkit.server.end_signals import end_signals, ignore_signals
 from chatkit.server.first_token import make_first_token
 from chatkit.server.listen import BACKLOG, listen
 from chatkit.server.log_config import log_config

@@ -159,6 +159,12 @@ def test_no_row_reaches_the_edge_and_the_cursor_is_in_a_row(
     assert all(row.text.replace("\u200c", "").replace("\u200d", "").isprintable() for row in layout.rows)
 
 
+def test_a_cluster_that_is_wider_than_a_narrow_terminal_is_an_ellipsis() -> None:
+    editor = LineEditor()
+    list(editor.receive("\U0001f3fb\U0001f3fbb"))  # two modifiers without an emoji are one cluster of four cells
+    assert [row.text for row in editor.layout("", 4, 9).rows] == ["\u2026b"]
+
+
 def test_rows_contain_the_whole_text_in_order() -> None:
     editor = LineEditor()
     list(editor.receive("the quick brown fox " + CLUSTERS[1] + "\u65e5\u672c"))

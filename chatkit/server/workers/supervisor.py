@@ -22,9 +22,9 @@ from typing import Any, Final
 
 from chatkit.backends import open_backend
 from chatkit.backoff import Backoff
+from chatkit.end_signals import ENDS_ON, ignore_signals
 from chatkit.errors import BadRequest, ChatkitError
 from chatkit.server.banner import application_banner, print_banner, startup_banner
-from chatkit.server.end_signals import ENDS_ON, ignore_signals
 from chatkit.server.first_token import make_first_token_of_store
 from chatkit.server.limit_table import LimitTable
 from chatkit.server.listen import listen

@@ -17,10 +17,10 @@ from typing import Final
 
 import uvicorn
 
+from chatkit.end_signals import ignore_signals
 from chatkit.errors import ChatkitError, Unavailable
 from chatkit.server import external_app
 from chatkit.server.app import open_app
-from chatkit.server.end_signals import ignore_signals
 from chatkit.server.limit_table import LimitTable
 from chatkit.server.log_config import log_config
 from chatkit.server.runner import ChatServer, ReaderGroup, configure, raise_file_limit

@@ -61,9 +61,12 @@ test("the window moves to an old message and back", async () => {
   await bob.client.showAround(bob.room, 5);
   assert.equal(bob.room.find(5).message.body, "message 5");
   assert.equal(bob.room.hasNewer, true);
-  await bob.client.showNewest(bob.room);
+  const moved = bob.client.showNewest(bob.room);
+  assert.equal(bob.room.following, false); // the view would go to the end of the old part, and stop to follow there
+  await moved;
   assert.equal(bob.room.find(120).message.body, "message 120");
   assert.equal(bob.room.hasNewer, false);
+  assert.equal(bob.room.following, true);
 });
 
 test("a refusal is an error with its code", async () => {

@@ -38,8 +38,8 @@ export class HistoryReader {
   }
 
   /**
-   * Go to the end of the log. Until it is read, the view stays where it is: at the end of an older part, the view would
-   * be told that it does not follow the log.
+   * Go to the end of the log. Until it is read, the view stays where it is: from the end of an older part, it would
+   * report that it does not follow the log.
    * @param {Room} room
    */
   async showNewest(room) {

@@ -17,6 +17,7 @@ from chatkit.server.openapi_parts import (
     responses_of,
     room_parameter,
     room_schema,
+    summary_of,
 )
 from chatkit.wire.access import (
     BanListing,
@@ -180,7 +181,7 @@ def _answering(struct: type, status: int) -> Json:
 def _body(struct: type, example: Any) -> Json:
     return {
         "required": True,
-        "description": (struct.__doc__ or "").partition("\n")[0],
+        "description": summary_of(struct),
         "content": json_content(struct, example),
     }
 

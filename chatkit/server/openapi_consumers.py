@@ -14,6 +14,7 @@ from chatkit.server.openapi_parts import (
     room_parameter,
     room_schema,
     sender_schema,
+    summary_of,
 )
 from chatkit.wire.consumers import (
     ConsumerList,
@@ -113,7 +114,7 @@ def _settle(name: str, summary: str, request: type, example: Json) -> Json:
 
 
 def _body(request: type, example: Json) -> Json:
-    described = (request.__doc__ or "").partition("\n")[0]
+    described = summary_of(request)
     return {"required": True, "description": described, "content": json_content(request, example)}
 
 

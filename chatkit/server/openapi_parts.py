@@ -76,11 +76,16 @@ def operation(
     return {"operationId": name, "summary": summary, "tags": [tag], **optional, "responses": responses}
 
 
+def summary_of(struct: type) -> str:
+    """Return the first line of the description of a value; it is empty if Python runs without docstrings."""
+    return (struct.__doc__ or "").partition("\n")[0]
+
+
 def responses_of(struct: type, *errors: int, other: Json | None = None, status: int = 200) -> Json:
     """Return the responses of an operation that answers with a value, beside the errors of every operation."""
     content = {**json_content(struct), **(other or {})}
     return {
-        str(status): {"description": (struct.__doc__ or "").partition("\n")[0], "content": content},
+        str(status): {"description": summary_of(struct), "content": content},
         **error_responses(*errors),
     }
 

@@ -4,7 +4,15 @@ from typing import Any, Final
 
 from chatkit.core.webhook import MAX_ROOMS, MAX_URL_CHARS, WebhookEvent
 from chatkit.server.openapi_access import PATTERN_PATTERN
-from chatkit.server.openapi_parts import Json, json_content, name_schema, operation, parameter, responses_of
+from chatkit.server.openapi_parts import (
+    Json,
+    json_content,
+    name_schema,
+    operation,
+    parameter,
+    responses_of,
+    summary_of,
+)
 from chatkit.wire.webhooks import ExchangeView, NewWebhookView, WebhookListing, WebhookRequest, WebhookView
 
 STRUCTS: Final = (WebhookListing, NewWebhookView, WebhookView, WebhookRequest, ExchangeView)
@@ -59,7 +67,7 @@ def _add() -> Json:
     made = responses_of(NewWebhookView, 400, 404, 413, 503, status=201)
     body = {
         "required": True,
-        "description": (WebhookRequest.__doc__ or "").partition("\n")[0],
+        "description": summary_of(WebhookRequest),
         "content": json_content(WebhookRequest, example),
     }
     return {**operation("addWebhook", "Make a webhook", made, tag=_TAG), "requestBody": body}

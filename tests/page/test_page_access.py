@@ -15,18 +15,14 @@ from page_access import (
     token_server,
 )
 from page_layout import CONTRASTS, OVERFLOWING
-from page_window import OpenWindow, Window, chromium, windows
+from page_window import OpenWindow, Window, windows
 from playwright.sync_api import Browser, expect
 
 from chatkit.pytest_plugin.relay import Relay
 
 NARROW = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
+pytest_plugins = ["page_fixtures"]
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +42,6 @@ def ann(server: TokenServer) -> str:
 @pytest.fixture(scope="module")
 def bot(server: TokenServer) -> str:
     return server.token("deploy", "*", WRITE, kind="bot")
-
-
-@pytest.fixture
-def open_window(browser: Browser, server: TokenServer) -> Iterator[OpenWindow]:
-    with windows(browser, server.url) as open_window:
-        yield open_window
 
 
 def test_a_token_is_exchanged_for_a_cookie_and_not_kept(server: TokenServer, open_window: OpenWindow) -> None:

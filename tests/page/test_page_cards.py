@@ -9,7 +9,7 @@ import httpx
 import pytest
 from page_access import READ, TokenServer, sign_in, token_server
 from page_layout import CONTRASTS, OVERFLOWING
-from page_window import OpenWindow, Window, chromium, windows
+from page_window import OpenWindow, Window, windows
 from playwright.sync_api import Browser, expect
 
 PAYLOADS = Path(__file__).parent.parent / "server" / "hooks" / "payloads"
@@ -28,11 +28,7 @@ HOSTILE = {
     ],
 }
 
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
+pytest_plugins = ["page_fixtures"]
 
 
 @pytest.fixture(scope="module")

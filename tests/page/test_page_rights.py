@@ -4,26 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 from page_access import MODERATE, WRITE, TokenServer, sign_in, token_server
-from page_window import OpenWindow, chromium, windows
-from playwright.sync_api import Browser, expect
+from page_window import OpenWindow
+from playwright.sync_api import expect
 
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
+pytest_plugins = ["page_fixtures"]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TokenServer]:
     with token_server(tmp_path_factory.mktemp("rights"), "--open", "lobby:read") as server:
         yield server
-
-
-@pytest.fixture
-def open_window(browser: Browser, server: TokenServer) -> Iterator[OpenWindow]:
-    with windows(browser, server.url) as open_window:
-        yield open_window
 
 
 def test_rooms_that_cannot_be_written_say_why(server: TokenServer, open_window: OpenWindow) -> None:
